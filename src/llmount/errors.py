@@ -106,11 +106,15 @@ class Violation:
 
 
 class InvalidRequest(BadRequest):
-    """The body is JSON, but breaks the document's schema as `violation` says."""
+    """The body is JSON, but breaks the document's schema: `violations`, the first one first.
 
-    def __init__(self, violation: Violation) -> None:
+    `violation` is the first of them, the one to draw where there is room for one.
+    """
+
+    def __init__(self, violation: Violation, *others: Violation) -> None:
         super().__init__(violation.message)
         self.violation = violation
+        self.violations = (violation, *others)
 
 
 class ContextTooLong(BadRequest):

@@ -1,0 +1,212 @@
+"""The mountable apps: a document and a dialect become a plain ASGI callable.
+
+A sub-app finds its own route path, and draws its own 404, 405, 413 and 500, because what
+a host does with the scope of a mounted app differs from host to host: see
+`docs/architecture.md`. It opens nothing at start-up, since a mounted app's lifespan
+never runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .contract import Contract, Operation
+from .dialects import DIALECTS
+from .dialects.protocol import Dialect
+from .errors import MethodNotAllowed, RouteNotFound
+from .exchange import Exchange
+from .pages import document_page, try_page
+from .routing import Endpoint, Routes, Surface, allowed, route_paths
+from .streaming import Outlet, Receive, Scope, Send
+from .types import Backend, ImageBackend
+from .validation import Engine
+
+__all__ = ["MAX_BODY", "App", "ContractMismatch", "ai_app", "chat_app", "gateway", "generate_app"]
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes. Room for a conversation with several images."""
+
+
+class ContractMismatch(Exception):
+    """The document and the dialect's handlers do not name the same operations."""
+
+    def __init__(self, contract: str, unhandled: Iterable[str], unknown: Iterable[str]) -> None:
+        super().__init__(
+            f"document {contract!r} and its dialect differ: "
+            f"operations without a handler: {', '.join(sorted(unhandled)) or 'none'}; "
+            f"handlers without an operation: {', '.join(sorted(unknown)) or 'none'}"
+        )
+
+
+class App:
+    """An ASGI application that serves one or more dialects.
+
+    mounts: where each dialect stands, relative to where this app is mounted ("" is
+    right there). max_body: bytes; larger requests are refused. engine: who validates.
+    check_answers: also hold every answer, whole or item by item, to the document, and
+    fail with a 500 if one breaks it; for tests.
+
+    Raises `ContractMismatch` if a document and its handlers differ.
+    """
+
+    def __init__(
+        self,
+        mounts: Sequence[tuple[str, Dialect]],
+        *,
+        max_body: int = MAX_BODY,
+        engine: Engine = "jsonschema-rs",
+        check_answers: bool = False,
+    ) -> None:
+        self.max_body = max_body
+        self.engine: Engine = engine
+        self.check_answers = check_answers
+        self.mounts = [(prefix.rstrip("/"), dialect) for prefix, dialect in mounts]
+        self._routes = Routes()
+        self._surfaces: list[tuple[str, Surface]] = []
+        for prefix, dialect in self.mounts:
+            contract = Contract.load(dialect.contract, engine=engine)
+            _match(contract, dialect)
+            surface = Surface(dialect, contract)
+            self._surfaces.append((prefix, surface))
+            for operation in contract.operations.values():
+                self._routes.add(prefix, self._endpoint(surface, operation))
+            self._routes.add_page(f"{prefix}/openapi.json", document_page(contract, prefix))
+            self._routes.add_page(f"{prefix}/docs", try_page())
+        # The most specific mount draws the errors of what it does not have.
+        self._surfaces.sort(key=lambda mount: len(mount[0]), reverse=True)
+
+    def _endpoint(self, surface: Surface, operation: Operation) -> Endpoint:
+        if operation.body is not None:
+            operation.body.compile()
+        outlet = operation.stream and Outlet.of(operation.stream, check=self.check_answers)
+        handler = surface.dialect.handlers[operation.id]
+        return Endpoint(surface, operation, handler, outlet or None)
+
+    async def aclose(self) -> None:
+        """Close the backends, where they can be closed."""
+        closed: set[int] = set()
+        for _, surface in self._surfaces:
+            for backend in surface.dialect.backends:
+                if id(backend) not in closed and hasattr(backend, "aclose"):
+                    closed.add(id(backend))
+                    await backend.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Only a server that runs this app by itself calls it."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        found = self._routes.find(route_paths(scope))
+        if found is None:
+            path = next(route_paths(scope))
+            exchange = self._exchange(self._nearest(path), scope, receive, send)
+            await exchange.fail(RouteNotFound(scope["method"], path))
+            return
+        methods, params = found
+        target = methods.get(method)
+        if isinstance(target, Endpoint):
+            exchange = self._exchange(target.surface, scope, receive, send)
+            await exchange.run(target, params)
+        elif target is not None:
+            await target.send(scope, send)
+        else:
+            some = next(iter(methods.values()))
+            path = next(route_paths(scope))
+            surface = some.surface if isinstance(some, Endpoint) else self._nearest(path)
+            exchange = self._exchange(surface, scope, receive, send)
+            await exchange.fail(MethodNotAllowed(scope["method"], allowed(methods)))
+
+    def _exchange(self, surface: Surface, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        return Exchange(
+            surface,
+            scope,
+            receive,
+            send,
+            max_body=self.max_body,
+            check_answers=self.check_answers,
+        )
+
+    def _nearest(self, path: str) -> Surface:
+        for prefix, surface in self._surfaces:
+            if path == prefix or path.startswith(prefix + "/"):
+                return surface
+        return self._surfaces[-1][1]
+
+
+def generate_app(backend: Backend, *, dialect: str | Dialect = "ollama", **options: Any) -> App:
+    """`/api/generate` and what its clients need around it, over a backend; mount at `/api`.
+
+    dialect: a name in `llmount.dialects.DIALECTS["generate"]`, or a dialect of your own.
+    options: as for `App`.
+    """
+    return App([("", _dialect("generate", dialect, backend))], **options)
+
+
+def chat_app(backend: Backend, *, dialect: str | Dialect = "openai", **options: Any) -> App:
+    """`/chat/completions` and the models, over a backend; mount at `/v1`.
+
+    Arguments as for `generate_app`.
+    """
+    return App([("", _dialect("chat", dialect, backend))], **options)
+
+
+def ai_app(
+    providers: Mapping[str, Backend],
+    *,
+    images: Mapping[str, ImageBackend] | None = None,
+    dialect: str | Dialect = "geenii",
+    **options: Any,
+) -> App:
+    """`/completion` and `/image/generate` over named providers; mount at `/ai/v1`.
+
+    providers, images: who answers, by the word before the first colon of a model's id.
+    Other arguments as for `generate_app`.
+    """
+    return App([("", _dialect("ai", dialect, providers, images or {}))], **options)
+
+
+def _dialect(family: str, dialect: str | Dialect, *backends: Any) -> Dialect:
+    if not isinstance(dialect, str):
+        return dialect
+    known = DIALECTS[family]
+    if dialect not in known:
+        raise LookupError(f"no dialect {dialect!r} in {family}; there are {', '.join(known)}")
+    return known[dialect](*backends)
+
+
+def gateway(apps: Mapping[str, App], **options: Any) -> App:
+    """One app for several, each at its prefix; one app may stand at two.
+
+    Needed where several dialects share a root, because of two apps that a host mounts
+    at the same prefix it asks only the first. Options as for `App`; the apps' own are
+    not used.
+    """
+    mounts = [
+        (prefix.rstrip("/") + inner, dialect)
+        for prefix, app in apps.items()
+        for inner, dialect in app.mounts
+    ]
+    return App(mounts, **options)
+
+
+def _match(contract: Contract, dialect: Dialect) -> None:
+    documented, handled = set(contract.operations), set(dialect.handlers)
+    if documented != handled:
+        raise ContractMismatch(contract.name, documented - handled, handled - documented)

@@ -1,0 +1,265 @@
+"""An OpenAPI document, compiled once: what a server of it must accept and may answer."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import InvalidRequest
+from .types import JSON
+from .validation import Engine, Schema
+
+__all__ = ["Contract", "Media", "Operation", "essence", "names", "read"]
+
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+
+
+def essence(media_type: str) -> str:
+    """`text/event-stream` of `Text/Event-Stream; charset=utf-8`."""
+    return media_type.partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One media type of a request or a response; `name` is sent as the Content-Type.
+
+    schema describes the whole body (of a stream: all its items as an array); item one
+    item of a stream. Both compile on first use.
+    """
+
+    name: str
+    schema: Schema | None = None
+    item: Schema | None = None
+
+    @property
+    def is_text(self) -> bool:
+        return essence(self.name).startswith("text/") and self.item is None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path.
+
+    path: below the mount, as in the document. absolute: it stands at the root of the
+    server instead, because its path has a `servers` of its own with the address "/".
+    responses: status ("200", "4XX", "default") to the media types in their order.
+    """
+
+    id: str
+    method: str
+    path: str
+    absolute: bool
+    accepts: tuple[str, ...]
+    body: Schema | None
+    body_required: bool
+    defaults: tuple[tuple[str, JSON], ...]
+    responses: Mapping[str, tuple[Media, ...]]
+    summary: str = ""
+    pattern: re.Pattern[str] | None = None
+    whole: Media | None = field(init=False)
+    stream: Media | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        good = self.responses.get("200", ())
+        object.__setattr__(self, "whole", next((m for m in good if m.item is None), None))
+        object.__setattr__(self, "stream", next((m for m in good if m.item is not None), None))
+
+    def validate(self, body: JSON) -> JSON:
+        """The body with the document's defaults filled in. Raises `InvalidRequest`."""
+        assert self.body is not None
+        if not self.body.is_valid(body):
+            raise InvalidRequest(*self.body.violations(body))
+        if isinstance(body, dict):
+            for key, value in self.defaults:
+                if body.get(key) is None:
+                    body[key] = value
+        return body
+
+    def media(self, status: int, *, text: bool = False) -> Media | None:
+        """The media type of an answer with this status, textual or not."""
+        keys = (str(status), f"{status // 100}XX", "default")
+        for key in keys:
+            for media in self.responses.get(key, ()):
+                if media.is_text == text:
+                    return media
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A compiled document. `name` is its place under `openapi/`, such as "chat/openai"."""
+
+    name: str
+    document: Mapping[str, Any]
+    operations: Mapping[str, Operation]
+
+    @property
+    def title(self) -> str:
+        return str(self.document["info"]["title"])
+
+    @property
+    def version(self) -> str:
+        return str(self.document["info"]["version"])
+
+    @classmethod
+    def load(cls, source: str | Path, *, engine: Engine = "jsonschema-rs") -> Contract:
+        """A document of ours by name ("generate/ollama"), or any by the path of its file.
+
+        engine: who validates, "jsonschema-rs" or "jsonschema", the slow reference.
+        Raises `LookupError` for an unknown name, `ValueError` for a document that is not
+        OpenAPI 3.x or has an operation without an `operationId`.
+        """
+        return _load(source, engine)
+
+    @classmethod
+    def compile(
+        cls, document: Mapping[str, Any], *, name: str, engine: Engine = "jsonschema-rs"
+    ) -> Contract:
+        if not str(document.get("openapi", "")).startswith("3."):
+            raise ValueError(f"{name}: not an OpenAPI 3 document")
+        operations: dict[str, Operation] = {}
+        for operation in _operations(document, name, engine):
+            if operation.id in operations:
+                raise ValueError(f"{name}: operationId {operation.id!r} is used twice")
+            operations[operation.id] = operation
+        return cls(name, document, operations)
+
+    def media(self, status: int, *, text: bool = False) -> Media | None:
+        """The media type that answers of this status have when no operation was reached."""
+        for operation in self.operations.values():
+            if media := operation.media(status, text=text):
+                return media
+        return None
+
+
+@functools.cache
+def _load(source: str | Path, engine: Engine) -> Contract:
+    return Contract.compile(read(source), name=str(source), engine=engine)
+
+
+# Finding and reading
+
+
+def _folder() -> Path:
+    """`openapi/` in the installed package, or in the checkout of an editable install."""
+    packaged = Path(__file__).parent / "openapi"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "openapi"
+
+
+def names() -> tuple[str, ...]:
+    """The names of our documents, sorted."""
+    folder = _folder()
+    files = folder.glob("*/*.yaml")
+    return tuple(sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files))
+
+
+def read(source: str | Path) -> dict[str, Any]:
+    """The document as plain JSON values. `source` as for `Contract.load`."""
+    if isinstance(source, str) and source in names():
+        source = _folder() / f"{source}.yaml"
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        raise LookupError(f"no document {str(source)!r}; there are {', '.join(names())}")
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
+    if not isinstance(document, dict):
+        raise ValueError(f"{source}: not an OpenAPI 3 document")
+    return document
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as JSON sees it: dates stay strings, keys are strings."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        return {str(k): v for k, v in super().construct_mapping(node, deep=deep).items()}
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+# Compiling
+
+
+def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Iterator[Operation]:
+    components = document.get("components", {})
+
+    def schema(value: Any) -> Schema | None:
+        return None if value is None else Schema(value, components, engine)
+
+    for path, path_item in document.get("paths", {}).items():
+        for method in _METHODS:
+            if (described := path_item.get(method)) is None:
+                continue
+            if not (operation_id := described.get("operationId")):
+                raise ValueError(f"{name}: {method.upper()} {path} has no operationId")
+            body = _resolve(document, described.get("requestBody", {}))
+            content = body.get("content", {})
+            # All media types of a request share one schema: it is one JSON value.
+            body_schema = next((media.get("schema") for media in content.values()), None)
+            yield Operation(
+                id=operation_id,
+                method=method.upper(),
+                path=path,
+                absolute=path_item.get("servers") == [{"url": "/"}],
+                accepts=tuple(map(essence, content)),
+                body=schema(body_schema),
+                body_required=bool(body.get("required")),
+                defaults=tuple(_defaults(document, body_schema)),
+                responses={
+                    str(status): tuple(
+                        Media(media_type, schema(m.get("schema")), schema(m.get("itemSchema")))
+                        for media_type, m in _resolve(document, response)
+                        .get("content", {})
+                        .items()
+                    )
+                    for status, response in described.get("responses", {}).items()
+                },
+                summary=described.get("summary", ""),
+                pattern=_pattern(path),
+            )
+
+
+def _resolve(document: Mapping[str, Any], value: Any) -> Any:
+    while isinstance(value, dict) and (ref := value.get("$ref")):
+        target: Any = document
+        for key in ref.removeprefix("#/").split("/"):
+            target = target[key.replace("~1", "/").replace("~0", "~")]
+        value = target
+    return value
+
+
+def _defaults(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, JSON]]:
+    schema = _resolve(document, schema) or {}
+    for part in schema.get("allOf", ()):
+        yield from _defaults(document, part)
+    for key, value in schema.get("properties", {}).items():
+        if (default := _resolve(document, value).get("default")) is not None:
+            yield key, default
+
+
+def _pattern(path: str) -> re.Pattern[str] | None:
+    """What a templated path matches. A last parameter takes the rest, slashes and all:
+    a model's id has them, and most clients do not escape them."""
+    if "{" not in path:
+        return None
+    parts = re.split(r"\{(\w+)\}", path)
+    regex = ""
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            regex += re.escape(part)
+        else:
+            last = number == len(parts) - 2 and not parts[-1]
+            regex += f"(?P<{part}>{'.+' if last else '[^/]+'})"
+    return re.compile(regex)
+
+

@@ -1,0 +1,164 @@
+"""Ollama's errors: `{"error": text}`, and plain text for what its router refuses.
+
+The texts are the real server's where a client's fault has one; several of them are what
+Go's JSON decoder says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ..contract import Operation
+from ..errors import (
+    ApiError,
+    ContextTooLong,
+    InvalidRequest,
+    MalformedBody,
+    MethodNotAllowed,
+    Overloaded,
+    RateLimited,
+    RouteNotFound,
+    Unsupported,
+    Violation,
+)
+from ..types import JSON
+from ..validation import show
+from .protocol import Drawing
+
+__all__ = ["draw"]
+
+_STRUCTS = {"generate": "GenerateRequest", "chat": "ChatRequest", "show": "ShowRequest"}
+
+_GO_TYPES = {
+    "string": "string",
+    "boolean": "bool",
+    "integer": "int",
+    "number": "float64",
+    "array": "[]interface {}",
+    "object": "map[string]interface {}",
+}
+
+_OPTION_TYPES = {
+    "boolean": "boolean",
+    "array": "array",
+    "string": "string",
+    "number": "float32",
+    "integer": "integer",
+}
+
+_FIXED = {
+    "top_logprobs": "top_logprobs must be between 0 and 20",
+    "width": "width and height must be <= 4096",
+    "height": "width and height must be <= 4096",
+    "think": 'think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
+    "format": 'invalid format; expected "json" or a valid JSON Schema object',
+}
+
+
+def draw(error: ApiError, operation: Operation | None) -> Drawing:
+    if isinstance(error, RouteNotFound):
+        return Drawing(404, "404 page not found")
+    if isinstance(error, MethodNotAllowed):
+        return Drawing(405, "405 method not allowed", [("allow", ", ".join(error.allowed))])
+    headers = []
+    if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    return Drawing(error.status, {"error": _text(error, operation)}, headers)
+
+
+def _text(error: ApiError, operation: Operation | None) -> str:
+    match error:
+        case MalformedBody():
+            return _malformed(error)
+        case InvalidRequest():
+            struct = _STRUCTS.get(operation.id if operation else "", "Request")
+            return _violation(error.violation, struct)
+        case ContextTooLong():
+            return (
+                "the prompt is longer than the context length currently available to the model; "
+                "shorten the prompt, adjust the context length in settings, or use a model with "
+                "a longer context length"
+            )
+        case Unsupported(model=model, capability="insert") if model:
+            return f"registry.ollama.ai/library/{model}:latest does not support insert"
+    return error.message
+
+
+def _malformed(error: MalformedBody) -> str:
+    match error.reason:
+        case "empty":
+            return "missing request body"
+        case "truncated":
+            return "unexpected EOF"
+        case "depth":
+            return "exceeded max depth"
+    return f"invalid request body: {error.message}"
+
+
+def _violation(violation: Violation, struct: str) -> str:
+    path, value = violation.path, violation.value
+    if not path:
+        return f"json: cannot unmarshal {_kind(value)} into Go value of type api.{struct}"
+    if path[0] == "options" and len(path) > 1:
+        return _option(violation)
+    if path[0] == "think" and isinstance(value, str):
+        return (
+            f'invalid think value: "{value[:64]}" '
+            '(must be "high", "medium", "low", "max", true, or false)'
+        )
+    if path[0] == "keep_alive":
+        return _keep_alive(value)
+    wrong_type = violation.keyword == "type"
+    if path[0] in _FIXED and not (wrong_type and path[0] in ("top_logprobs", "width", "height")):
+        return _FIXED[str(path[0])]
+    if wrong_type:
+        field = ".".join(str(key) for key in path if isinstance(key, str))
+        wanted = next((kind for kind in _listed(violation.expected) if kind != "null"), "object")
+        return (
+            f"json: cannot unmarshal {_kind(value)} into Go struct field {struct}.{field[:200]} "
+            f"of type {_GO_TYPES[wanted]}"
+        )
+    return violation.message
+
+
+def _option(violation: Violation) -> str:
+    name = show(violation.path[1:2])[:64]
+    if len(violation.path) > 2:
+        return f'option "{name}" must be of an array of strings'
+    if violation.keyword != "type":
+        return violation.message
+    wanted = next((kind for kind in _listed(violation.expected) if kind != "null"), "object")
+    return f'option "{name}" must be of type {_OPTION_TYPES.get(wanted, wanted)}'
+
+
+def _keep_alive(value: JSON) -> str:
+    if isinstance(value, str):
+        number = value.lstrip("+-").replace(".", "", 1)
+        reason = "missing unit in" if number.isdecimal() else "invalid"
+        return f'time: {reason} duration "{value[:64]}"'
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "keep_alive is out of range"
+    kinds: Mapping[type, str] = {bool: "bool", dict: "map[string]interface {}"}
+    return f"Unsupported type: '{kinds.get(type(value), '[]interface {}')}'"
+
+
+def _listed(expected: JSON) -> Sequence[str]:
+    return expected if isinstance(expected, (list, tuple)) else [expected]
+
+
+def _kind(value: JSON) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case int():
+            return "number"
+        case float():
+            return f"number {value}"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+    return "null"

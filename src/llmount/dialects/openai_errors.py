@@ -1,0 +1,183 @@
+"""OpenAI's error envelope: `{"error": {message, type, param, code}}`, all four always.
+
+Wording and codes as the service gives them where they are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..errors import (
+    ApiError,
+    BadRequest,
+    ContextTooLong,
+    InvalidRequest,
+    MalformedBody,
+    MethodNotAllowed,
+    ModelNotFound,
+    Overloaded,
+    RateLimited,
+    RouteNotFound,
+    Unauthenticated,
+    Unsupported,
+    Violation,
+)
+from ..types import JSON
+from ..validation import show
+from .protocol import Drawing
+
+__all__ = ["draw", "envelope"]
+
+_JSON_HINT = (
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
+    "using your HTTP library correctly. The API expects a JSON payload, but what was sent "
+    "was not valid JSON: {message}.)"
+)
+
+
+def draw(error: ApiError) -> Drawing:
+    headers: list[tuple[str, str]] = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("allow", ", ".join(error.allowed)))
+    if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
+        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    return Drawing(error.status, {"error": envelope(error)}, headers)
+
+
+def envelope(error: ApiError) -> JSON:
+    message, type_, param, code = _describe(error)
+    return {"message": message, "type": type_, "param": param, "code": code}
+
+
+def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
+    """Message, type, param and code."""
+    invalid = "invalid_request_error"
+    match error:
+        case InvalidRequest():
+            message, code = _violation(error.violation)
+            return message, invalid, show(error.violation.path) or None, code
+        case MalformedBody():
+            return _JSON_HINT.format(message=error.message), invalid, None, None
+        case ContextTooLong():
+            message = (
+                f"This model's maximum context length is {error.limit} tokens. However, your "
+                f"messages resulted in {error.tokens} tokens. Please reduce the length of the "
+                "messages."
+            )
+            return message, invalid, "messages", "context_length_exceeded"
+        case Unsupported():
+            return error.message, invalid, error.param, "unsupported_parameter"
+        case BadRequest():
+            return error.message, invalid, error.param, "invalid_value" if error.param else None
+        case Unauthenticated():
+            return error.message, invalid, None, "invalid_api_key"
+        case ModelNotFound():
+            message = f"The model `{error.model}` does not exist or you do not have access to it."
+            return message, invalid, "model", "model_not_found"
+        case RouteNotFound():
+            return f"Invalid URL ({error.method} {error.path})", invalid, None, None
+        case MethodNotAllowed():
+            only = " and ".join(method for method in error.allowed if method != "HEAD")
+            message = f"Only {only} requests are accepted."
+            return message, invalid, None, "method_not_supported"
+        case RateLimited():
+            return error.message, "requests", None, "rate_limit_exceeded"
+    if error.status < 500:
+        return error.message, invalid, None, None
+    return error.message, "server_error", None, None
+
+
+_KINDS = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a decimal",
+    "boolean": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def _violation(violation: Violation) -> tuple[str, str]:
+    """Message and code."""
+    where, expected, value = show(violation.path), violation.expected, violation.value
+    match violation.keyword:
+        case "required" if violation.path == ("model",):
+            return "you must provide a model parameter", "missing_required_parameter"
+        case "required":
+            return f"Missing required parameter: '{where}'.", "missing_required_parameter"
+        case "type":
+            wanted = _one_of([_KINDS[kind] for kind in _listed(expected) if kind != "null"])
+            got = _kind(value)
+            if not where:
+                return f"Invalid body: expected {wanted}, but got {got} instead.", "invalid_type"
+            message = f"Invalid type for '{where}': expected {wanted}, but got {got} instead."
+            return message, "invalid_type"
+        case "enum" | "const":
+            options = [f"'{option}'" for option in _listed(expected) if option is not None]
+            shown = f"'{value}'" if isinstance(value, str) and len(value) <= 100 else _kind(value)
+            return f"Invalid value: {shown}. Supported values are: {_and(options)}.", "invalid_value"
+        case "minItems" if expected == 1:
+            message = (
+                f"Invalid '{where}': empty array. Expected an array with minimum length 1, "
+                "but got an empty array instead."
+            )
+            return message, "empty_array"
+        case "maxItems":
+            message = (
+                f"Invalid '{where}': array too long. Expected an array with maximum length "
+                f"{expected}, but got an array with length {len(value)} instead."
+            )
+            return message, "array_above_max_length"
+        case "minLength" | "maxLength":
+            side, short = ("minimum", "short") if violation.keyword[:3] == "min" else ("maximum", "long")
+            message = (
+                f"Invalid '{where}': string too {short}. Expected a string with {side} length "
+                f"{expected}, but got a string with length {len(value)} instead."
+            )
+            return message, f"string_{'below_min' if side == 'minimum' else 'above_max'}_length"
+        case "minimum" | "maximum":
+            kind = "integer" if isinstance(value, int) else "decimal"
+            below = violation.keyword == "minimum"
+            message = (
+                f"Invalid '{where}': {kind} {'below minimum' if below else 'above maximum'} value. "
+                f"Expected a value {'>=' if below else '<='} {expected}, but got {_short(value)} "
+                "instead."
+            )
+            return message, f"{kind}_{'below_min' if below else 'above_max'}_value"
+    return f"Invalid value for '{where}': {violation.message}.", "invalid_value"
+
+
+def _listed(expected: JSON) -> Sequence[JSON]:
+    return expected if isinstance(expected, (list, tuple)) else [expected]
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"one of {_and(words, 'or')}"
+
+
+def _and(words: Sequence[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, {last} {words[-1]}"
+
+
+def _short(value: JSON) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def _kind(value: JSON) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case int():
+            return "an integer"
+        case float():
+            return "a decimal"
+        case list():
+            return "an array"
+    return "an object"

@@ -1,0 +1,103 @@
+"""What a dialect is: handlers for a document's operations, and a way to draw errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from ..contract import Operation
+from ..errors import ApiError
+from ..types import JSON
+
+__all__ = ["Answer", "Codec", "Dialect", "Drawing", "Handler", "Reply", "Request", "Run"]
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Request:
+    """A request that the document allows.
+
+    body: the decoded body, defaults filled in; None where the operation takes none.
+    params: the path's parameters. started: `time.perf_counter_ns()` at its arrival.
+    """
+
+    operation: Operation
+    body: JSON = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    started: int = field(default_factory=time.perf_counter_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: a JSON value, or a str for a textual media type."""
+
+    content: JSON
+    status: int = 200
+
+
+class Codec(Protocol):
+    """Turns the events of one generation into the dialect's items, or one whole answer.
+
+    A codec belongs to one request and may keep state.
+    """
+
+    finished: bool
+    """Whether the last event has been turned into items; reading stops there."""
+
+    def items(self, event: Any, /) -> Iterable[JSON]:
+        """The stream's items for this event; of a `Finish`, all that remain."""
+
+    def whole(self, events: Sequence[Any], /) -> JSON:
+        """The answer that is not streamed, of all events at once."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A generation under way. `stream` says in which of its two forms it is answered."""
+
+    events: AsyncGenerator[Any, None]
+    codec: Codec
+    stream: bool
+
+
+Reply: TypeAlias = Answer | Run
+Handler: TypeAlias = Callable[[Request], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """An error as the client sees it. `content` as in `Answer`."""
+
+    status: int
+    content: JSON
+    headers: Headers = ()
+
+
+class Dialect(Protocol):
+    """One wire API.
+
+    contract: the name of its document, or the path of one.
+    handlers: one for each `operationId` of the document, no more and no fewer.
+    """
+
+    @property
+    def contract(self) -> str: ...
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]: ...
+
+    @property
+    def backends(self) -> Sequence[object]:
+        """All it answers from, so that they can be closed."""
+
+    def draw(self, error: ApiError, operation: Operation | None, /) -> Drawing:
+        """The error as a response. `operation` is None if the request reached none."""
+
+    def draw_item(self, error: ApiError, /) -> Iterable[JSON]:
+        """The error as the last items of a stream that has begun."""
+
+    def headers(self, request: Request, /) -> Headers:
+        """Headers that every response of this dialect carries."""

@@ -1,0 +1,162 @@
+"""One request and its answer: validation, dispatch, and the errors on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .contract import Operation, essence
+from .decoding import decode
+from .dialects.protocol import Answer, Reply, Request
+from .errors import ApiError, InternalError, UnsupportedMediaType
+from .framing import dumps_bytes
+from .routing import Endpoint, Surface
+from .streaming import (
+    BadAnswer,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    collect,
+    read_body,
+    send_bytes,
+    send_stream,
+    while_connected,
+)
+from .types import JSON
+
+__all__ = ["Exchange"]
+
+logger = logging.getLogger("llmount")
+
+
+class Exchange:
+    """One request and its answer.
+
+    max_body: bytes. check_answers: hold whole answers to the document.
+    """
+
+    __slots__ = (
+        "check_answers",
+        "max_body",
+        "receive",
+        "request",
+        "scope",
+        "send",
+        "started",
+        "surface",
+    )
+
+    def __init__(
+        self,
+        surface: Surface,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        max_body: int,
+        check_answers: bool,
+    ) -> None:
+        self.surface = surface
+        self.max_body = max_body
+        self.check_answers = check_answers
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.started = False
+        self.request: Request | None = None
+
+    async def run(self, endpoint: Endpoint, params: Mapping[str, str]) -> None:
+        operation = endpoint.operation
+        self.request = Request(operation, None, params)
+        try:
+            if operation.body is not None:
+                self._check_media_type(operation)
+                body = await read_body(self.receive, self.max_body)
+                if body or operation.body_required:
+                    self.request.body = operation.validate(decode(body))
+        except ApiError as error:
+            await self.fail(error)
+            return
+        except Disconnected:
+            return
+        await while_connected(self.receive, lambda: self._answer(endpoint))
+
+    def _check_media_type(self, operation: Operation) -> None:
+        if "*/*" in operation.accepts:
+            return
+        for name, value in self.scope["headers"]:
+            if name == b"content-type":
+                sent = value.decode("latin-1")
+                if essence(sent) not in operation.accepts:
+                    raise UnsupportedMediaType(sent, operation.accepts)
+                return
+
+    async def _answer(self, endpoint: Endpoint) -> None:
+        assert self.request is not None
+        try:
+            reply = await endpoint.handler(self.request)
+            await self._send_reply(endpoint, reply)
+        except Exception as error:
+            api_error = self._api_error(error)
+            if self.started:
+                raise
+            await self.fail(api_error)
+
+    async def _send_reply(self, endpoint: Endpoint, reply: Reply) -> None:
+        assert self.request is not None
+        dialect = endpoint.surface.dialect
+        if isinstance(reply, Answer):
+            status, content = reply.status, reply.content
+        elif reply.stream and endpoint.outlet is not None:
+            headers = dialect.headers(self.request)
+            await send_stream(self._send, reply, endpoint.outlet, headers, self._draw_item)
+            return
+        else:
+            status, content = 200, await collect(reply)
+        await self._send_whole(status, content, dialect.headers(self.request))
+
+    async def fail(self, error: ApiError) -> None:
+        """Answer with the error as the dialect draws it."""
+        dialect = self.surface.dialect
+        request = self.request
+        drawing = dialect.draw(error, request.operation if request else None)
+        headers = list(drawing.headers)
+        if request is not None:
+            headers.extend(dialect.headers(request))
+        await self._send_whole(drawing.status, drawing.content, headers)
+
+    async def _send_whole(
+        self, status: int, content: JSON, headers: Sequence[tuple[str, str]]
+    ) -> None:
+        text = isinstance(content, str)
+        source = self.request.operation if self.request else self.surface.contract
+        media = source.media(status, text=text)
+        if self.check_answers and media and media.schema and not text:
+            for violation in media.schema.violations(content):
+                raise BadAnswer(violation)
+        name = media.name if media else "text/plain" if text else "application/json"
+        body = content.encode() if text else dumps_bytes(content)
+        head = self.scope["method"] == "HEAD"
+        headers = [("content-type", name), *headers]
+        await send_bytes(self._send, status, body, headers, head=head)
+
+    async def _send(self, message: Any) -> None:
+        self.started = True
+        try:
+            await self.send(message)
+        except OSError:
+            # The client is gone; the watcher will say so in a moment.
+            logger.debug("a client left while its answer was sent")
+
+    def _draw_item(self, error: Exception) -> Iterable[JSON]:
+        return self.surface.dialect.draw_item(self._api_error(error))
+
+    def _api_error(self, error: Exception) -> ApiError:
+        if isinstance(error, ApiError):
+            if error.status >= 500:
+                logger.warning("%s: %s", type(error).__name__, error, exc_info=error)
+            return error
+        logger.error("unhandled error in %s", self.surface.contract.name, exc_info=error)
+        return InternalError()

@@ -1,0 +1,266 @@
+"""One request over ASGI: read the body, run the handler while the client stays, send.
+
+Departs from Starlette's `StreamingResponse` on purpose: the first item is awaited before
+the status line; the client is watched from before the backend is called, streamed or
+not, and never by the `spec_version`; and the generator is closed by the one who iterates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import anyio
+
+from .contract import Media
+from .dialects.protocol import Headers, Run
+from .errors import BackendError, BodyTooLarge, Violation
+from .framing import framing_of
+from .types import JSON
+
+__all__ = [
+    "BadAnswer",
+    "Disconnected",
+    "Outlet",
+    "Receive",
+    "Scope",
+    "Send",
+    "collect",
+    "read_body",
+    "send_bytes",
+    "send_stream",
+    "while_connected",
+]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_DRAIN_FACTOR = 4
+_DRAIN_SECONDS = 10.0
+
+
+class Disconnected(Exception):
+    """The client left; nobody is there to answer."""
+
+
+class BadAnswer(Exception):
+    """An answer of ours breaks the document: a bug. Raised only where checking is on."""
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(f"{violation.message}, not {violation.value!r}")
+
+
+# In
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises `BodyTooLarge` over `limit` bytes, `Disconnected`.
+
+    What is too large is still read and thrown away, up to four times the limit and for
+    ten seconds: a client that is cut off while it sends sees a reset, not the answer.
+    """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(limit)
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            break
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+    chunks.clear()
+    with anyio.move_on_after(_DRAIN_SECONDS):
+        while message.get("more_body") and size <= limit * _DRAIN_FACTOR:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            size += len(message.get("body", b""))
+    raise BodyTooLarge(limit)
+
+
+# While the client stays
+
+
+async def while_connected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work()`, cancelling it as soon as the client leaves."""
+    # Under asyncio a task is ten times cheaper than a task group, and this is on
+    # every request's path. Both ways are tested.
+    if asyncio._get_running_loop() is not None:
+        await _while_connected_asyncio(receive, work)
+    else:
+        await _while_connected_anyio(receive, work)
+
+
+async def _while_connected_anyio(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    error: Exception | None = None
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            await _disconnect(receive)
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        try:
+            await work()
+        except Exception as raised:
+            # Outside the group, so that it is not wrapped in an exception group.
+            error = raised
+        group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        await _disconnect(receive)
+        left = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await work()
+    except asyncio.CancelledError:
+        # Ours, unless the host has cancelled as well.
+        if not left or task.uncancel() > 0:
+            raise
+    else:
+        if left:
+            # The work ended before our cancellation reached it: take it back here, or
+            # it would strike the host's next await.
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if task.uncancel() > 0:
+                    raise
+    finally:
+        watcher.cancel()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+# Out
+
+
+async def send_bytes(
+    send: Send, status: int, body: bytes, headers: Headers, *, head: bool = False
+) -> None:
+    """Send one whole body; only its head if `head`."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*_encode(headers), (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """Where the items of one operation go: its media type, and an item's way to bytes."""
+
+    content_type: bytes
+    frame: Callable[[JSON], bytes]
+
+    @classmethod
+    def of(cls, media: Media, *, check: bool = False) -> Outlet:
+        """check: hold every item to the document as it is framed (`BadAnswer`)."""
+        encode = framing_of(media.name).encode
+        schema = media.item
+        if not check or schema is None:
+            return cls(media.name.encode("latin-1"), encode)
+
+        def checked(item: JSON) -> bytes:
+            if violations := schema.violations(item):
+                raise BadAnswer(violations[0])
+            return encode(item)
+
+        return cls(media.name.encode("latin-1"), checked)
+
+
+async def send_stream(
+    send: Send,
+    run: Run,
+    outlet: Outlet,
+    headers: Headers,
+    draw_item: Callable[[Exception], Iterable[JSON]],
+) -> None:
+    """Send a generation item by item, its first item before the status line.
+
+    Raises whatever is raised before that; what is raised later is drawn in band.
+    """
+    frame, codec = outlet.frame, run.codec
+    items = codec.items
+    async with aclosing(run.events) as events:
+        # Nothing is sent for an event that has no item yet, so wait for the first that has.
+        frames = b""
+        while not frames:
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                raise _unfinished() from None
+            frames = b"".join(map(frame, items(event)))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", outlet.content_type),
+                    (b"cache-control", b"no-cache"),
+                    (b"x-accel-buffering", b"no"),
+                    *_encode(headers),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": frames, "more_body": True})
+        while not codec.finished:
+            try:
+                try:
+                    event = await anext(events)
+                except StopAsyncIteration:
+                    raise _unfinished() from None
+                frames = b"".join(map(frame, items(event)))
+            except Exception as error:
+                frames = b"".join(map(frame, draw_item(error)))
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+                break
+            if frames:
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def collect(run: Run) -> JSON:
+    """The whole answer of a generation that is not streamed."""
+    async with aclosing(run.events) as events:
+        return run.codec.whole([event async for event in events])
+
+
+def _unfinished() -> BackendError:
+    return BackendError("the backend ended its answer without finishing it")
+
+
+def _encode(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

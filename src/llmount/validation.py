@@ -1,0 +1,209 @@
+"""JSON Schema, by either of two libraries with one answer.
+
+jsonschema-rs is the default; jsonschema, the reference, is what a property test holds it
+to, the fallback where no wheel of the other exists, and a choice (`engine="jsonschema"`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeAlias
+
+import jsonschema
+from jsonschema.validators import Draft202012Validator
+
+from .errors import Violation
+from .types import JSON
+
+try:
+    import jsonschema_rs
+except ImportError:  # pragma: no cover - no wheel for this platform
+    jsonschema_rs = None  # type: ignore[assignment]
+
+__all__ = ["Engine", "Schema", "show"]
+
+Engine: TypeAlias = Literal["jsonschema-rs", "jsonschema"]
+
+_MOST_VIOLATIONS = 16
+_MOST_SHOWN = 80
+
+
+class _Validator(Protocol):
+    def is_valid(self, value: JSON, /) -> bool: ...
+
+    def violations(self, value: JSON, /) -> Iterator[Violation]: ...
+
+
+class Schema:
+    """One schema of a document, compiled on first use.
+
+    components: the document's `components`, so that `#/components/…` resolves.
+    """
+
+    def __init__(
+        self,
+        schema: JSON,
+        components: Mapping[str, Any] | None = None,
+        engine: Engine = "jsonschema-rs",
+    ) -> None:
+        self.schema = schema
+        self.components = components or {}
+        self.engine = engine
+
+    @cached_property
+    def _validator(self) -> _Validator:
+        schema = self.schema
+        if isinstance(schema, Mapping):
+            schema = {**schema, "components": self.components}
+        if self.engine == "jsonschema" or jsonschema_rs is None:
+            return _Reference(schema)
+        return _Fast(schema)
+
+    @cached_property
+    def is_valid(self) -> Any:
+        """`is_valid(value) -> bool`, bound once: this is on every request's path."""
+        return self._validator.is_valid
+
+    def compile(self) -> None:
+        """Compile now rather than on first use. Raises `ValueError` for a bad schema."""
+        _ = self.is_valid
+
+    def violations(self, value: JSON) -> tuple[Violation, ...]:
+        """What is wrong with the value, at most 16 things; empty if nothing is."""
+        return tuple(itertools.islice(self._validator.violations(value), _MOST_VIOLATIONS))
+
+
+class _Fast:
+    def __init__(self, schema: JSON) -> None:
+        # mask: an error must not carry a megabyte of the client's own body.
+        self._compiled = jsonschema_rs.Draft202012Validator(schema, mask="value")
+        self.is_valid = self._compiled.is_valid
+
+    def violations(self, value: JSON) -> Iterator[Violation]:
+        for error in self._compiled.iter_errors(value):
+            yield self._violation(error, value)
+
+    def _violation(self, error: jsonschema_rs.ValidationError, root: JSON) -> Violation:
+        kind = error.kind
+        if (branches := getattr(kind, "context", None)) and (
+            best := _likeliest(branches, lambda e: (e.instance_path, e.kind.name))
+        ):
+            return self._violation(best, root)
+        path, value = _walk(root, error.instance_path)
+        return _describe(path, kind.name, kind.value, value, getattr(kind, "property", None))
+
+
+class _Reference:
+    def __init__(self, schema: JSON) -> None:
+        self._compiled = Draft202012Validator(schema)
+
+    def is_valid(self, value: JSON) -> bool:
+        return bool(self._compiled.is_valid(value))
+
+    def violations(self, value: JSON) -> Iterator[Violation]:
+        for error in self._compiled.iter_errors(value):
+            yield self._violation(error)
+
+    def _violation(self, error: jsonschema.ValidationError) -> Violation:
+        if error.context:
+            branches = [
+                list(group)
+                for _, group in itertools.groupby(error.context, lambda e: e.schema_path[0])
+            ]
+            best = _likeliest(branches, lambda e: (list(e.absolute_path), str(e.validator)))
+            if best is not None:
+                return self._violation(best)
+        missing = None
+        if error.validator == "required":
+            missing = next(key for key in error.validator_value if key not in error.instance)
+        return _describe(
+            tuple(error.absolute_path),
+            str(error.validator),
+            error.validator_value,
+            error.instance,
+            missing,
+        )
+
+
+def _likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
+    """The first error of the alternative that the client most likely meant.
+
+    An alternative that fails on its type or on a fixed value was not meant; among the
+    others the one that got deepest into the value was.
+    """
+    best, best_rank = None, (-1, -1)
+    for errors in branches:
+        if not errors:
+            continue
+        path, keyword = facts(errors[0])
+        wrong_kind = any(facts(error)[1] in ("type", "const", "enum") for error in errors)
+        rank = (0 if wrong_kind else 1, len(path))
+        if rank > best_rank:
+            best, best_rank = errors[0], rank
+    return best
+
+
+def _walk(root: JSON, path: Sequence[str | int]) -> tuple[tuple[str | int, ...], JSON]:
+    """The value at the path, and the path with the keys as they are.
+
+    jsonschema-rs gives an object's key of digits as an int.
+    """
+    value, true_path = root, []
+    for key in path:
+        key = str(key) if isinstance(value, dict) else key
+        value = value[key]
+        true_path.append(key)
+    return tuple(true_path), value
+
+
+_WORDS: Mapping[str, str] = {
+    "type": "must be of type {expected}",
+    "enum": "must be one of {expected}",
+    "const": "must be {expected}",
+    "required": "is required",
+    "minimum": "must be at least {expected}",
+    "maximum": "must be at most {expected}",
+    "exclusiveMinimum": "must be more than {expected}",
+    "exclusiveMaximum": "must be less than {expected}",
+    "minLength": "must have at least {expected} characters",
+    "maxLength": "must have at most {expected} characters",
+    "minItems": "must have at least {expected} items",
+    "maxItems": "must have at most {expected} items",
+    "minProperties": "must have at least {expected} properties",
+    "maxProperties": "must have at most {expected} properties",
+    "pattern": "must match {expected}",
+    "uniqueItems": "must have no item twice",
+    "not": "is not allowed",
+    "additionalProperties": "has a property that is not allowed",
+    "unevaluatedProperties": "has a property that is not allowed",
+    "anyOf": "fits none of the allowed forms",
+    "oneOf": "fits none of the allowed forms",
+}
+
+
+def _describe(
+    path: tuple[str | int, ...], keyword: str, expected: JSON, value: JSON, missing: str | None
+) -> Violation:
+    if keyword == "required" and missing is not None:
+        path, value = (*path, missing), None
+    words = _WORDS.get(keyword, "is not valid").format(expected=_list(expected))
+    where = show(path) or "the body"
+    return Violation(path, keyword, f"{where} {words}", expected, value)
+
+
+def _list(expected: JSON) -> str:
+    if isinstance(expected, (list, tuple)):
+        text = " or ".join(map(str, expected))
+    else:
+        text = str(expected)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+
+
+def show(path: Sequence[str | int]) -> str:
+    """`messages[2].content` of `("messages", 2, "content")`."""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
