@@ -270,9 +270,13 @@ def defaults_are_valid(document: Document) -> Iterator[str]:
         for place, media in contents(document, where, message) if status == "request" else ():
             fields = resolve(document, media.get("schema", {})).get("properties", {})
             for name, schema in fields.items():
-                if isinstance(schema, dict) and "default" in schema:
-                    for complaint in verdicts(document, schema, [schema["default"]]):
-                        yield f"{place}: default of {name}: {complaint}"
+                filled = [
+                    part["default"]
+                    for part in (schema, resolve(document, schema))
+                    if isinstance(part, dict) and "default" in part
+                ]
+                for complaint in verdicts(document, schema, filled):
+                    yield f"{place}: default of {name}: {complaint}"
 
 
 def references(node: Any) -> Iterator[str]:

@@ -150,13 +150,20 @@ class App:
         return self._surfaces[-1][1]
 
 
-def generate_app(backend: Backend, *, dialect: str | Dialect = "ollama", **options: Any) -> App:
+def generate_app(
+    backend: Backend,
+    *,
+    images: ImageBackend | None = None,
+    dialect: str | Dialect = "ollama",
+    **options: Any,
+) -> App:
     """`/api/generate` and what its clients need around it, over a backend; mount at `/api`.
 
+    images: what draws, for the models that it has.
     dialect: a name in `llmount.dialects.DIALECTS["generate"]`, or a dialect of your own.
     options: as for `App`.
     """
-    return App([("", _dialect("generate", dialect, backend))], **options)
+    return App([("", _dialect("generate", dialect, backend, images))], **options)
 
 
 def chat_app(backend: Backend, *, dialect: str | Dialect = "openai", **options: Any) -> App:

@@ -42,6 +42,15 @@ class Media:
     def is_text(self) -> bool:
         return essence(self.name).startswith("text/") and self.item is None
 
+    @property
+    def carried(self) -> Schema | None:
+        """What the items carry: `item` with every `contentSchema` in the place of the
+        string that it describes."""
+        if self.item is None:
+            return None
+        item = self.item
+        return Schema(_carried(item.schema), _carried(item.components), item.engine)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -218,9 +227,7 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                 responses={
                     str(status): tuple(
                         Media(media_type, schema(m.get("schema")), schema(m.get("itemSchema")))
-                        for media_type, m in _resolve(document, response)
-                        .get("content", {})
-                        .items()
+                        for media_type, m in _resolve(document, response).get("content", {}).items()
                     )
                     for status, response in described.get("responses", {}).items()
                 },
@@ -230,12 +237,23 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
 
 
 def _resolve(document: Mapping[str, Any], value: Any) -> Any:
+    """What a reference means; keywords beside it, such as a default, stay in force."""
     while isinstance(value, dict) and (ref := value.get("$ref")):
         target: Any = document
         for key in ref.removeprefix("#/").split("/"):
             target = target[key.replace("~1", "/").replace("~0", "~")]
-        value = target
+        value = {**target, **{key: each for key, each in value.items() if key != "$ref"}}
     return value
+
+
+def _carried(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        if "contentSchema" in schema:
+            return schema["contentSchema"]
+        return {key: _carried(value) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_carried(value) for value in schema]
+    return schema
 
 
 def _defaults(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, JSON]]:
@@ -261,5 +279,3 @@ def _pattern(path: str) -> re.Pattern[str] | None:
             last = number == len(parts) - 2 and not parts[-1]
             regex += f"(?P<{part}>{'.+' if last else '[^/]+'})"
     return re.compile(regex)
-
-

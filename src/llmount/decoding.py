@@ -40,6 +40,7 @@ def decode(body: bytes, *, max_depth: int = MAX_DEPTH) -> JSON:
             f"{error.msg} at character {error.pos}",
             reason="truncated" if truncated else "syntax",
             position=error.pos,
+            found=text[error.pos : error.pos + 1],
         ) from None
     except RecursionError:
         raise _too_deep(max_depth) from None

@@ -77,16 +77,20 @@ class BadRequest(ApiError):
 
 
 class MalformedBody(BadRequest):
-    """The body cannot be decoded. `position` is the byte or character where it broke.
+    """The body cannot be decoded. `position` is the byte or character where it broke, and
+    `found` the character there, if any.
 
     reason: "empty", "syntax", "truncated", "encoding", "number" (NaN, Infinity or out
     of range) or "depth".
     """
 
-    def __init__(self, message: str, *, reason: str = "syntax", position: int = 0) -> None:
+    def __init__(
+        self, message: str, *, reason: str = "syntax", position: int = 0, found: str = ""
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.position = position
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,8 @@ class Violation:
     """Where a value breaks its schema, and how.
 
     path: keys and indexes from the root of the body. keyword: the JSON Schema keyword
-    that failed. expected: that keyword's value. value: what stood there (absent for
-    `required`, whose missing name ends the path).
+    that failed. expected: that keyword's value; of `required` the missing name, which also
+    ends the path. value: what stood there; of `required` the object that lacks the name.
     """
 
     path: tuple[str | int, ...]

@@ -60,9 +60,7 @@ class Routes:
     def add_page(self, path: str, page: Page) -> None:
         self.literal.setdefault(path, {}).setdefault("GET", page)
 
-    def find(
-        self, paths: Iterable[str]
-    ) -> tuple[Methods, Mapping[str, str]] | None:
+    def find(self, paths: Iterable[str]) -> tuple[Methods, Mapping[str, str]] | None:
         """The methods of the first path that there is, and its parameters."""
         for path in paths:
             path = _trim(path)
@@ -91,9 +89,9 @@ def route_paths(scope: Scope) -> Iterator[str]:
         yield "/" + scope["path_remaining"].lstrip("/")
     if (below := _below(path, root)) is not None:
         yield below
-    if app_root and root.startswith(app_root):
-        if (below := _below(path, root[len(app_root) :])) is not None:
-            yield below
+    mount = root.removeprefix(app_root)
+    if mount != root and (below := _below(path, mount)) is not None:
+        yield below
     yield path
 
 

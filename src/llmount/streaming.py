@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from .contract import Media
+from .contract import Media, essence
 from .dialects.protocol import Headers, Run
 from .errors import BackendError, BodyTooLarge, Violation
-from .framing import framing_of
+from .framing import framing_of, loads
 from .types import JSON
 
 __all__ = [
@@ -189,16 +189,25 @@ class Outlet:
     def of(cls, media: Media, *, check: bool = False) -> Outlet:
         """check: hold every item to the document as it is framed (`BadAnswer`)."""
         encode = framing_of(media.name).encode
-        schema = media.item
+        schema = media.carried
         if not check or schema is None:
             return cls(media.name.encode("latin-1"), encode)
+        is_event = essence(media.name) == "text/event-stream"
 
         def checked(item: JSON) -> bytes:
-            if violations := schema.violations(item):
+            carried = {**item, "data": _payload(item["data"])} if is_event else item
+            if violations := schema.violations(carried):
                 raise BadAnswer(violations[0])
             return encode(item)
 
         return cls(media.name.encode("latin-1"), checked)
+
+
+def _payload(data: str) -> JSON:
+    try:
+        return loads(data)
+    except ValueError:
+        return data
 
 
 async def send_stream(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
+    "JSON",
     "AudioPart",
     "Backend",
     "Capability",
@@ -23,7 +24,6 @@ __all__ = [
     "ImageBackend",
     "ImagePart",
     "ImagePrompt",
-    "JSON",
     "Message",
     "Model",
     "Part",

@@ -7,12 +7,13 @@ to, the fallback where no wheel of the other exists, and a choice (`engine="json
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
 import jsonschema
-from jsonschema.validators import Draft202012Validator
+from jsonschema.validators import Draft202012Validator, extend
 
 from .errors import Violation
 from .types import JSON
@@ -92,12 +93,23 @@ class _Fast:
         ):
             return self._violation(best, root)
         path, value = _walk(root, error.instance_path)
-        return _describe(path, kind.name, kind.value, value, getattr(kind, "property", None))
+        return _describe(path, kind.name, kind.value, value)
+
+
+def _pattern(validator: Any, pattern: str, value: JSON, schema: JSON) -> Iterator[Any]:
+    # In ECMA's regular expressions, which JSON Schema has, `$` is the very end; in
+    # Python's it is also before a last line feed.
+    pattern = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
+    if isinstance(value, str) and not re.search(pattern, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_AsECMA: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 class _Reference:
     def __init__(self, schema: JSON) -> None:
-        self._compiled = Draft202012Validator(schema)
+        self._compiled = _AsECMA(schema)
 
     def is_valid(self, value: JSON) -> bool:
         return bool(self._compiled.is_valid(value))
@@ -115,16 +127,12 @@ class _Reference:
             best = _likeliest(branches, lambda e: (list(e.absolute_path), str(e.validator)))
             if best is not None:
                 return self._violation(best)
-        missing = None
-        if error.validator == "required":
-            missing = next(key for key in error.validator_value if key not in error.instance)
-        return _describe(
-            tuple(error.absolute_path),
-            str(error.validator),
-            error.validator_value,
-            error.instance,
-            missing,
-        )
+        keyword, expected = str(error.validator), error.validator_value
+        if keyword == "required":
+            # It yields an error for each name, and says which only in words.
+            said = error.message.removesuffix(" is a required property")
+            expected = next(name for name in expected if repr(name) == said)  # type: ignore[union-attr]
+        return _describe(tuple(error.absolute_path), keyword, expected, error.instance)
 
 
 def _likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
@@ -137,7 +145,7 @@ def _likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
     for errors in branches:
         if not errors:
             continue
-        path, keyword = facts(errors[0])
+        path, _ = facts(errors[0])
         wrong_kind = any(facts(error)[1] in ("type", "const", "enum") for error in errors)
         rank = (0 if wrong_kind else 1, len(path))
         if rank > best_rank:
@@ -183,19 +191,23 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _describe(
-    path: tuple[str | int, ...], keyword: str, expected: JSON, value: JSON, missing: str | None
-) -> Violation:
-    if keyword == "required" and missing is not None:
-        path, value = (*path, missing), None
+def _describe(path: tuple[str | int, ...], keyword: str, expected: JSON, value: JSON) -> Violation:
+    """expected: of `required`, the name that is missing; of `type`, a list."""
+    if keyword == "required":
+        path = (*path, expected)
+    elif keyword == "type":
+        expected = sorted(expected if isinstance(expected, (list, tuple)) else [expected])
+    elif keyword in ("additionalProperties", "unevaluatedProperties"):
+        # One library gives the client's own names here.
+        expected = None
     words = _WORDS.get(keyword, "is not valid").format(expected=_list(expected))
-    where = show(path) or "the body"
+    where = show(path)[:_MOST_SHOWN] or "the body"
     return Violation(path, keyword, f"{where} {words}", expected, value)
 
 
 def _list(expected: JSON) -> str:
     if isinstance(expected, (list, tuple)):
-        text = " or ".join(map(str, expected))
+        text = " or ".join("null" if each is None else str(each) for each in expected)
     else:
         text = str(expected)
     return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"

@@ -29,25 +29,43 @@ from llmount.types import (
 
 __all__ = ["Answer", "check", "refusal", "request"]
 
-# The fields of `Sampling` that are numbers, and the engine's names for them.
-_SAMPLING = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "typical_p": "typical_p",
-    "repeat_penalty": "repeat_penalty",
-    "repeat_last_n": "repeat_last_n",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-}
+# The fields of `Sampling` that the engine knows by the same names.
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "repeat_penalty",
+    "repeat_last_n",
+    "presence_penalty",
+    "frequency_penalty",
+)
 
 # What `Prompt.options` may set, by the engine's own names.
 _OPTIONS = frozenset(
-    """cache_prompt dry_allowed_length dry_base dry_multiplier dry_penalty_last_n
-    dry_sequence_breakers dynatemp_exponent dynatemp_range grammar ignore_eos min_keep
-    mirostat mirostat_eta mirostat_tau n_keep samplers t_max_predict_ms top_n_sigma
-    xtc_probability xtc_threshold""".split()
+    {
+        "cache_prompt",
+        "dry_allowed_length",
+        "dry_base",
+        "dry_multiplier",
+        "dry_penalty_last_n",
+        "dry_sequence_breakers",
+        "dynatemp_exponent",
+        "dynatemp_range",
+        "grammar",
+        "ignore_eos",
+        "min_keep",
+        "mirostat",
+        "mirostat_eta",
+        "mirostat_tau",
+        "n_keep",
+        "samplers",
+        "t_max_predict_ms",
+        "top_n_sigma",
+        "xtc_probability",
+        "xtc_threshold",
+    }
 )
 
 _NOT_TEXT = {ImagePart: "vision", AudioPart: "audio", FilePart: "files"}
@@ -103,9 +121,7 @@ def request(prompt: Prompt) -> dict[str, JSON]:
     `messages` is absent where the prompt has a text. Raises `BadRequest` if the tool that
     must be called is not among the tools.
     """
-    body: dict[str, JSON] = {
-        key: value for key, value in prompt.options.items() if key in _OPTIONS
-    }
+    body: dict[str, JSON] = {key: value for key, value in prompt.options.items() if key in _OPTIONS}
     body |= _sampling(prompt.sampling)
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     # Without it nothing is said, and so nothing can be stopped, until the prompt is read.
@@ -127,8 +143,8 @@ def request(prompt: Prompt) -> dict[str, JSON]:
 
 
 def _sampling(sampling: Sampling) -> dict[str, JSON]:
-    values = ((key, getattr(sampling, field)) for field, key in _SAMPLING.items())
-    body: dict[str, JSON] = {key: value for key, value in values if value is not None}
+    values = ((name, getattr(sampling, name)) for name in _SAMPLING)
+    body: dict[str, JSON] = {name: value for name, value in values if value is not None}
     if sampling.max_tokens is not None:
         body["n_predict"] = max(-1, sampling.max_tokens)
     if sampling.seed is not None:
@@ -288,14 +304,18 @@ def _nanoseconds(milliseconds: float) -> int:
 
 
 def refusal(error: Mapping[str, JSON]) -> ApiError:
-    """The exception for an error of the engine's: `code` (an HTTP status), `type`, `message`."""
+    """The exception for an error of the engine's: `code` (an HTTP status), `type`, `message`.
+
+    What the engine says of a failure of its own is the cause of the exception, for the log.
+    """
     if error.get("type") == "exceed_context_size_error":
         return ContextTooLong(error.get("n_prompt_tokens", 0), error.get("n_ctx", 0))
+    message = str(error.get("message", error))
     if error.get("code") != 400:
-        return BackendError("the engine failed")
-    message = str(error.get("message", ""))
+        failure = BackendError("the engine failed")
+        failure.__cause__ = RuntimeError(message)
+        return failure
     for pattern, told, param in _REFUSALS:
         if match := re.search(pattern, message):
-            named = match.groups()
-            return BadRequest(told.format(*named), param=param)
+            return BadRequest(told.format(*match.groups()), param=param)
     return BadRequest("the engine refuses this request")

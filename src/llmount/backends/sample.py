@@ -49,7 +49,10 @@ def _value(schema: JSON, root: JSON, depth: int) -> JSON:
     if depth == 0:
         raise ValueError("the schema has no end")
     if "$ref" in schema:
-        schema = {**_resolve(root, schema["$ref"]), **{k: v for k, v in schema.items() if k != "$ref"}}
+        schema = {
+            **_resolve(root, schema["$ref"]),
+            **{k: v for k, v in schema.items() if k != "$ref"},
+        }
     for keyword in ("const", "default"):
         if keyword in schema:
             return schema[keyword]

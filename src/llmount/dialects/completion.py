@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -31,7 +31,7 @@ class ToolCalls:
         call = self._calls.get(delta.index) or ToolCall(delta.id or "", delta.name or "", "")
         self._calls[delta.index] = replace(call, arguments=call.arguments + delta.arguments)
 
-    def __iter__(self) -> Iterable[ToolCall]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[ToolCall]:
         return iter(self._calls.values())
 
     def __bool__(self) -> bool:

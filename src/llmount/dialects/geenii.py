@@ -25,9 +25,11 @@ from ..errors import (
     UnsupportedMediaType,
     Violation,
 )
+from ..framing import dumps
 from ..types import (
     JSON,
     Backend,
+    Event,
     Image,
     ImageBackend,
     ImagePrompt,
@@ -37,7 +39,7 @@ from ..types import (
     TextPart,
 )
 from .completion import Completion, gather
-from .ollama import Written, as_response
+from .ollama import GENERATE, Written
 from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
 
 __all__ = ["Geenii"]
@@ -77,7 +79,9 @@ class Geenii:
             messages.insert(0, Message("system", (TextPart(body["system"]),)))
         output_format = body.get("output_format")
         if output_format not in (None, "json", "json_object"):
-            raise _Failure(f"Unsupported format: {output_format[:64]}. Supported formats are: 'json'.")
+            raise _Failure(
+                f"Unsupported format: {output_format[:64]}. Supported formats are: 'json'."
+            )
         prompt = Prompt(
             model=model,
             messages=tuple(messages),
@@ -214,10 +218,10 @@ class _Whole:
         self._prompt = prompt
         self._started = started
 
-    def items(self, event: object) -> Iterable[JSON]:
+    def items(self, event: Event) -> Iterable[JSON]:
         raise NotImplementedError("this API has no streams")
 
-    def whole(self, events: Sequence[object]) -> JSON:
+    def whole(self, events: Sequence[Event]) -> JSON:
         answer = gather(events)
         raw = answer.finish.raw
         if raw is None or self._provider == "ollama":
@@ -232,10 +236,10 @@ class _Whole:
             output_text=None if self._provider == "ollama" else answer.text,
         )
 
-    def _ollama_result(self, raw: Mapping[str, JSON] | None, events: Sequence[object]) -> JSON:
+    def _ollama_result(self, raw: Mapping[str, JSON] | None, events: Sequence[Event]) -> JSON:
         """Ollama's answer with every key, as its Python client gives it."""
         if raw is None:
-            raw = Written(self._model, as_response, self._started).whole(events)
+            raw = Written(self._model, GENERATE, self._started).whole(events)
         elif "message" in raw:
             message = raw["message"]
             raw = {**raw, "response": message["content"], "thinking": message.get("thinking")}
@@ -282,6 +286,8 @@ def _openai_message(answer: Completion) -> JSON:
 
 # Validation errors, in pydantic's words
 
+_MOST_SHOWN = 1024
+
 _TYPES = {
     "string": ("string_type", "Input should be a valid string"),
     "boolean": ("bool_type", "Input should be a valid boolean"),
@@ -303,8 +309,15 @@ def _detail(error: InvalidRequest | MalformedBody) -> JSON:
     else:
         kind, message, context = "json_invalid", "JSON decode error", {"error": error.message}
         location, value = (error.position,), {}
-    detail = {"type": kind, "loc": ["body", *location], "msg": message, "input": value}
+    detail = {"type": kind, "loc": ["body", *location], "msg": message, "input": _shown(value)}
     return {**detail, "ctx": context} if context else detail
+
+
+def _shown(value: JSON) -> JSON:
+    """The value, unless it is long: a request must not be answered with itself."""
+    if isinstance(value, str):
+        return value if len(value) <= _MOST_SHOWN else value[:_MOST_SHOWN] + "…"
+    return value if len(dumps(value)) <= _MOST_SHOWN else None
 
 
 def _violation(violation: Violation) -> tuple[str, str, JSON]:

@@ -7,6 +7,7 @@ Go's JSON decoder says.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from ..contract import Operation
@@ -16,6 +17,7 @@ from ..errors import (
     InvalidRequest,
     MalformedBody,
     MethodNotAllowed,
+    ModelNotFound,
     Overloaded,
     RateLimited,
     RouteNotFound,
@@ -27,6 +29,11 @@ from ..validation import show
 from .protocol import Drawing
 
 __all__ = ["draw"]
+
+_NAME = re.compile(
+    r"\s*(https?://)?([\w.:-]{1,350}/)?([\w-]{1,80}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?\s*", re.ASCII
+)
+"""Host, namespace, model and tag."""
 
 _STRUCTS = {"generate": "GenerateRequest", "chat": "ChatRequest", "show": "ShowRequest"}
 
@@ -59,6 +66,8 @@ _FIXED = {
 def draw(error: ApiError, operation: Operation | None) -> Drawing:
     if isinstance(error, RouteNotFound):
         return Drawing(404, "404 page not found")
+    if isinstance(error, ModelNotFound) and error.model and not _NAME.fullmatch(error.model):
+        return Drawing(400, {"error": "invalid model name"})
     if isinstance(error, MethodNotAllowed):
         return Drawing(405, "405 method not allowed", [("allow", ", ".join(error.allowed))])
     headers = []
@@ -93,7 +102,28 @@ def _malformed(error: MalformedBody) -> str:
             return "unexpected EOF"
         case "depth":
             return "exceeded max depth"
+    for python, go in _SYNTAX.items():
+        if error.message.startswith(python):
+            return f"invalid character {_quoted(error.found)} {go}"
     return f"invalid request body: {error.message}"
+
+
+_SYNTAX = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Illegal trailing comma": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Invalid control character": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
+    "Extra data": "after top-level value",
+}
+"""What Python's decoder says, and what Go's does."""
+
+
+def _quoted(character: str) -> str:
+    return repr(character) if character != "'" else "'\\''"
 
 
 def _violation(violation: Violation, struct: str) -> str:
@@ -128,15 +158,19 @@ def _option(violation: Violation) -> str:
         return f'option "{name}" must be of an array of strings'
     if violation.keyword != "type":
         return violation.message
-    wanted = next((kind for kind in _listed(violation.expected) if kind != "null"), "object")
+    kinds = _listed(violation.expected)
+    wanted = "integer" if "integer" in kinds else next(k for k in kinds if k != "null")
     return f'option "{name}" must be of type {_OPTION_TYPES.get(wanted, wanted)}'
 
 
 def _keep_alive(value: JSON) -> str:
     if isinstance(value, str):
-        number = value.lstrip("+-").replace(".", "", 1)
-        reason = "missing unit in" if number.isdecimal() else "invalid"
-        return f'time: {reason} duration "{value[:64]}"'
+        shown, rest = value[:64], value.lstrip("+-")
+        if re.fullmatch(r"[0-9.]*[0-9][0-9.]*", rest):
+            return f'time: missing unit in duration "{shown}"'
+        if unknown := re.match(r"[0-9.]*[0-9][0-9.]*([^0-9.]+)", rest):
+            return f'time: unknown unit "{unknown[1]}" in duration "{shown}"'
+        return f'time: invalid duration "{shown}"'
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return "keep_alive is out of range"
     kinds: Mapping[type, str] = {bool: "bool", dict: "map[string]interface {}"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import BadRequest
 from ..framing import dumps
 from ..types import (
     JSON,
     ImagePart,
+    ImagePrompt,
     Message,
     Part,
     Prompt,
@@ -21,7 +22,7 @@ from ..types import (
     ToolCall,
 )
 
-__all__ = ["chat_prompt", "duration", "generate_prompt"]
+__all__ = ["chat_prompt", "duration", "generate_prompt", "image_prompt"]
 
 _SAMPLING = {
     "temperature": float,
@@ -70,11 +71,31 @@ def chat_prompt(body: JSON) -> Prompt:
     )
 
 
+def image_prompt(body: JSON) -> ImagePrompt:
+    """The body read as the request for a picture."""
+    options = body.get("options") or {}
+    seed = options.get("seed")
+    return ImagePrompt(
+        model=_bare(body["model"]),
+        text=body["prompt"],
+        width=body.get("width") or None,
+        height=body.get("height") or None,
+        steps=body.get("steps") or None,
+        seed=None if seed is None else int(seed),
+    )
+
+
+def _bare(model: str) -> str:
+    return model.strip().removesuffix(":latest")
+
+
 def _common(body: JSON) -> dict[str, JSON]:
     """What both routes have, as arguments of `Prompt`."""
-    options = {key: value for key, value in (body.get("options") or {}).items() if value is not None}
+    options = {
+        key: value for key, value in (body.get("options") or {}).items() if value is not None
+    }
     return {
-        "model": body["model"].strip().removesuffix(":latest"),
+        "model": _bare(body["model"]),
         "sampling": _sampling(options),
         "format": body.get("format") or None,
         "reasoning": body.get("think"),
@@ -87,7 +108,7 @@ def _common(body: JSON) -> dict[str, JSON]:
     }
 
 
-def _sampling(options: Mapping[str, JSON]) -> Sampling:
+def _sampling(options: dict[str, JSON]) -> Sampling:
     limit, seed = int(options.pop("num_predict", -1)), int(options.pop("seed", -1))
     return Sampling(
         # 0 is as good as no limit there, since Go leaves it out.
@@ -133,7 +154,16 @@ def _images(images: Sequence[JSON] | None) -> Iterable[ImagePart]:
             raise BadRequest(f"illegal base64 data at input byte {position}") from None
 
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 _PIECE = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
 
 

@@ -6,12 +6,13 @@ this dialect with an accent; but an answer that was cut off never passes for a w
 
 from __future__ import annotations
 
+import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import ApiError, BackendError, BadRequest, Unsupported
+from ..errors import ApiError, BackendError, Unsupported
 from ..framing import dumps, loads
 from ..types import (
     JSON,
@@ -34,8 +35,6 @@ from ..types import (
     Usage,
 )
 from .ollama_client import (
-    Fault,
-    Rule,
     array,
     base64_text,
     call_id,
@@ -231,7 +230,8 @@ def _part(part: Part) -> JSON:
             if part.file_id is not None:
                 file["file_id"] = part.file_id
             if part.data is not None:
-                file["file_data"] = _data_url("application/pdf", part.data)
+                media_type, _ = mimetypes.guess_type(part.filename or "")
+                file["file_data"] = _data_url(media_type or "application/pdf", part.data)
             if part.filename is not None:
                 file["filename"] = part.filename
             return {"type": "file", "file": file}
@@ -322,8 +322,9 @@ class Answer:
         if not isinstance(chunk, dict):
             raise malformed()
         choices = array(chunk.get("choices"))
-        flat = chunk.get("object") == "error" or (not choices and "detail" in chunk)
-        if chunk.get("error") or flat or item.get("event") == "error":
+        flat = not choices and ("detail" in chunk or isinstance(chunk.get("message"), str))
+        failed = chunk.get("object") == "error" or item.get("event") == "error"
+        if chunk.get("error") or flat or failed:
             raise self._error(chunk)
         for name, value in chunk.items():
             if value is not None and name not in self._whole:
@@ -337,8 +338,9 @@ class Answer:
         return events
 
     def _error(self, chunk: dict[str, JSON]) -> ApiError:
-        code = _object(chunk.get("error") or chunk).get("code")
-        status = int(code) if str(code).isdecimal() and 400 <= int(code) < 600 else 500
+        code = (_object(chunk.get("error")) or chunk).get("code")
+        digits = str(code)
+        status = int(digits) if re.fullmatch("[45][0-9][0-9]", digits) else 500
         return error(status, chunk, self._model)
 
     def _choice(self, choice: dict[str, JSON]) -> list[Event]:
@@ -387,7 +389,7 @@ class Answer:
         name = text_of(function.get("name"))
         arguments = function.get("arguments")
         text = dumps(arguments) if isinstance(arguments, dict) else text_of(arguments)
-        call = self._call_of(delta.get("index"), delta.get("id") or None, name)
+        call = self._call_of(delta.get("index"), text_of(delta.get("id")) or None, name)
         first = not call.name
         call.arguments.append(text)
         if first:
@@ -398,28 +400,26 @@ class Answer:
             return [ToolCallDelta(call.index, call.id, name, call.joined())]
         return [ToolCallDelta(call.index, arguments=text)] if text else []
 
-    def _call_of(self, key: JSON, id: JSON, name: str) -> _Call:
+    def _call_of(self, key: JSON, id: str | None, name: str) -> _Call:
         """The call that a delta is of: a new one, or one that it continues.
 
         Servers leave out the index, give all calls the same, or repeat id and name in
         every delta. So only a delta with a name can begin a call where one is open, and
         it does if the ids differ or, without ids, if the open call has all it needs.
         """
-        for call in reversed(self._calls):
-            if key is not None and call.key != key:
-                continue
-            ids_differ = bool(id and call.id and id != call.id)
-            if not name or not call.name or (id == call.id and id is not None):
-                break
-            if not ids_differ and not _is_object(call.joined()):
-                break
+        open_calls = [call for call in self._calls if key is None or call.key == key]
+        same = [call for call in open_calls if id is not None and call.id == id]
+        if same:
+            return same[-1]
+        if not open_calls:
             return self._new_call(key, id)
-        else:
+        last = open_calls[-1]
+        if name and last.name and (_differ(id, last.id) or _is_object(last.joined())):
             return self._new_call(key, id)
-        call.id = call.id or id
-        return call
+        last.id = last.id or id
+        return last
 
-    def _new_call(self, key: JSON, id: JSON) -> _Call:
+    def _new_call(self, key: JSON, id: str | None) -> _Call:
         call = _Call(len(self._calls), key, id)
         self._calls.append(call)
         return call
@@ -460,13 +460,12 @@ class Answer:
     def _raw(self, reason: FinishReason) -> dict[str, JSON]:
         texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
         choice: dict[str, JSON] = {"index": 0}
-        if str(self._whole.get("object", "")).startswith("text_completion"):
+        if self._whole.get("object") == "text_completion" or "text" in texts:
             choice["text"] = texts.get("text", "")
         else:
-            text = texts.pop("content", None) or texts.pop("text", None)
             choice["message"] = {
                 "role": "assistant",
-                "content": text if text is not None or self._calls else "",
+                "content": None if self._calls else "",
                 "refusal": None,
                 **texts,
             }
@@ -481,7 +480,7 @@ class Answer:
                 ]
         choice["logprobs"] = {"content": self._logprobs} if self._logprobs else None
         choice["finish_reason"] = reason
-        raw = dict(self._whole)
+        raw = {name: value for name, value in self._whole.items() if name != "obfuscation"}
         raw["object"] = "chat.completion" if "message" in choice else "text_completion"
         raw["choices"] = [choice]
         if self._usage:
@@ -491,6 +490,10 @@ class Answer:
 
 def _object(value: JSON) -> Mapping[str, JSON]:
     return value if isinstance(value, dict) else {}
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other
 
 
 def _is_object(text: str) -> bool:
@@ -543,11 +546,4 @@ def models(body: JSON) -> list[Model]:
 
 def error(status: int, body: JSON, model: str) -> ApiError:
     """What a response with this status and body means. `model` is the one asked for."""
-    return judge(fault_of(status, body, model), _RULES)
-
-
-def _unsupported(fault: Fault, match: re.Match[str]) -> ApiError:
-    return BadRequest(fault.text or "the upstream cannot do this", param=fault.param)
-
-
-_RULES: Final[Mapping[int, Sequence[Rule]]] = {501: (("", _unsupported),)}
+    return judge(fault_of(status, body, model), {})

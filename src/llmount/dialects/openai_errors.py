@@ -117,7 +117,10 @@ def _violation(violation: Violation) -> tuple[str, str]:
         case "enum" | "const":
             options = [f"'{option}'" for option in _listed(expected) if option is not None]
             shown = f"'{value}'" if isinstance(value, str) and len(value) <= 100 else _kind(value)
-            return f"Invalid value: {shown}. Supported values are: {_and(options)}.", "invalid_value"
+            return (
+                f"Invalid value: {shown}. Supported values are: {_and(options)}.",
+                "invalid_value",
+            )
         case "minItems" if expected == 1:
             message = (
                 f"Invalid '{where}': empty array. Expected an array with minimum length 1, "
@@ -131,7 +134,9 @@ def _violation(violation: Violation) -> tuple[str, str]:
             )
             return message, "array_above_max_length"
         case "minLength" | "maxLength":
-            side, short = ("minimum", "short") if violation.keyword[:3] == "min" else ("maximum", "long")
+            side, short = (
+                ("minimum", "short") if violation.keyword[:3] == "min" else ("maximum", "long")
+            )
             message = (
                 f"Invalid '{where}': string too {short}. Expected a string with {side} length "
                 f"{expected}, but got a string with length {len(value)} instead."

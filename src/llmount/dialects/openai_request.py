@@ -224,8 +224,8 @@ def _part(part: JSON, path: str) -> Part:
             return TextPart(text)
         case {"type": "refusal", "refusal": text}:
             return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": url, **rest}}:
-            detail = rest.get("detail")
+        case {"type": "image_url", "image_url": {"url": url} as image}:
+            detail = image.get("detail")
             if url.startswith("data:"):
                 return ImagePart(data=_data(url, f"{path}.image_url.url"), detail=detail)
             return ImagePart(url=url, detail=detail)

@@ -1,0 +1,192 @@
+"""A model of the reader's own disk, run in this process by llama.cpp."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import anyio.to_thread
+
+from llmount.backends import gguf
+from llmount.backends.llamacpp_engine import Engine, Loaded, spare_cores
+from llmount.backends.llamacpp_wire import Answer, check, request
+from llmount.backends.slots import Slots
+from llmount.backends.threads import Feed, read_thread
+from llmount.errors import ApiError, BackendError, BackendUnavailable, ModelNotFound
+from llmount.types import JSON, Event, Model, Prompt, Residency
+
+__all__ = ["LlamaCppBackend"]
+
+_log = logging.getLogger("llmount.backends.llamacpp")
+
+
+class LlamaCppBackend:
+    """A `Backend`, and `Resident`, over one GGUF file and the `xllamacpp` package.
+
+    path: the file. name: what `Prompt.model` must be, the file's name without its suffix
+    by default. context_length: tokens of prompt and answer together, at most; the model's
+    own limit counts too. slots: answers at a time, each with a context of its own.
+    threads: of the arithmetic, the cores less one by default. queue: how many more
+    prompts may wait, before `Overloaded`. verbose: let the engine log to stderr.
+
+    The model is loaded by the first prompt, and is kept until `unload`, `aclose`, or the
+    `keep_alive` of the last prompt is over. While the engine loads it, it lets no other
+    Python thread run. A prompt is read in small batches, and stops being read, or answered,
+    as soon as nobody waits for the answer.
+
+    Raises `ImportError` if the package is missing, `OSError` if the file is, and
+    `GgufError` if it is no model.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        name: str | None = None,
+        context_length: int = 4096,
+        slots: int = 2,
+        threads: int | None = None,
+        queue: int = 64,
+        verbose: bool = False,
+    ) -> None:
+        if context_length < 1:
+            raise ValueError("the context must have a token")
+        file = gguf.read(path)
+        self._model = gguf.model_of(file, name=name)
+        self._gap = gguf.fim_ids(file.metadata)
+        self._context_length = min(context_length, self._model.context_length or context_length)
+        self._slots = Slots(slots, queue)
+        self._engine = Engine(
+            Path(path).absolute(),
+            name=self._model.name,
+            context_length=context_length,
+            slots=slots,
+            threads=threads or spare_cores(),
+            verbose=verbose,
+        )
+
+    async def models(self) -> Sequence[Model]:
+        return [self._model]
+
+    async def generate(self, prompt: Prompt, /) -> AsyncGenerator[Event, None]:
+        """As `Backend` says. Raises `ModelNotFound`, `Unsupported`, `ContextTooLong`,
+        `BadRequest`, `Overloaded`, `BackendUnavailable` or `BackendError`."""
+        self._know(prompt.model)
+        check(prompt, self._model)
+        body = request(prompt)
+        async with self._slots:
+            waited = await self._load()
+            work = partial(self._answer, prompt, body, waited)
+            async with aclosing(read_thread(work, name="llamacpp")) as events:
+                async for event in events:
+                    yield event
+
+    def _know(self, name: str) -> None:
+        if name != self._model.name:
+            raise ModelNotFound(name)
+
+    async def _load(self, keep_alive: float | None = None) -> int:
+        """Load the model if it is not, and tell how long that took, in nanoseconds."""
+        if self._engine.is_loaded:
+            return 0
+        started = time.monotonic_ns()
+
+        def load() -> None:
+            with self._engine.lease(keep_alive):
+                pass
+
+        # Loading cannot be stopped, but nobody has to wait for it.
+        await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
+        return time.monotonic_ns() - started
+
+    def _answer(
+        self, prompt: Prompt, body: Mapping[str, JSON], waited: int, feed: Feed[Event]
+    ) -> None:
+        answer = Answer(prompt, load=waited)
+
+        def on_chunk(chunk: Mapping[str, JSON]) -> bool:
+            for event in answer.read(chunk):
+                if not feed.put(event):
+                    return True
+            return feed.stopped or self._engine.closed
+
+        try:
+            with self._engine.lease(prompt.keep_alive) as loaded:
+                tokens = self._tokens(prompt, body, loaded)
+                if tokens is None:
+                    loaded.chat(body, on_chunk)
+                else:
+                    loaded.complete({**body, "prompt": tokens}, on_chunk)
+                if feed.stopped:
+                    return
+                if self._engine.closed:
+                    raise BackendUnavailable
+                context: list[int] = []
+                if answer.complete and answer.plain:
+                    before = tokens or loaded.tokens(loaded.render(body), start=True)
+                    context = before + loaded.tokens(answer.text, special=False)
+                feed.put(answer.finish(context))
+        except BackendError as error:
+            _log.warning("%s: %s", self._model.name, error.__cause__ or error)
+            raise
+        except ApiError:
+            raise
+        except Exception as error:
+            _log.exception("%s: an answer failed", self._model.name)
+            raise BackendError from error
+
+    def _tokens(self, prompt: Prompt, body: Mapping[str, JSON], loaded: Loaded) -> list[int] | None:
+        """The prompt in tokens; None where the engine is to make them of the messages."""
+        context = list(prompt.context)
+        if prompt.text is None:
+            return context + loaded.tokens(loaded.render(body)) if context else None
+        if prompt.suffix is None or self._gap is None:
+            return context + loaded.tokens(prompt.text, start=not context)
+        before, after, middle = self._gap
+        return [
+            *(context or loaded.tokens("", start=True)),
+            before,
+            *loaded.tokens(prompt.text, special=False),
+            after,
+            *loaded.tokens(prompt.suffix, special=False),
+            middle,
+        ]
+
+    async def load(self, model: str, keep_alive: float | None, /) -> None:
+        """As `Resident` says. Raises `ModelNotFound` or `BackendUnavailable`."""
+        self._know(model)
+
+        def touch() -> None:
+            with self._engine.lease(keep_alive):
+                pass
+
+        await anyio.to_thread.run_sync(touch, abandon_on_cancel=True)
+
+    async def unload(self, model: str, /) -> None:
+        """As `Resident` says; answers under way are finished first."""
+        self._know(model)
+        await anyio.to_thread.run_sync(self._engine.unload, abandon_on_cancel=True)
+
+    async def resident(self) -> Sequence[Residency]:
+        if not self._engine.is_loaded:
+            return []
+        return [
+            Residency(
+                model=self._model,
+                size=self._model.size,
+                context_length=self._context_length,
+                expires=self._engine.expires,
+            )
+        ]
+
+    async def aclose(self) -> None:
+        """End the answers under way with `BackendUnavailable`, as all that is asked later.
+
+        The memory is free when their readers have left.
+        """
+        await anyio.to_thread.run_sync(self._engine.close, abandon_on_cancel=True)
