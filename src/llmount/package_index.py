@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urldefrag, urljoin, urlsplit
 __all__ = ["Told", "Unavailable", "download"]
 
 Told: TypeAlias = Callable[[int, int], None]
-"""Told how many bytes have arrived, and of how many."""
+"""Told how many bytes have arrived, and of how many (0 where that is unknown)."""
 
 _DEFAULT_INDEX = "https://index.example/simple"
 _ACCEPT = ", ".join(
@@ -147,7 +147,7 @@ def _fetch(site: _Site, package: str, filename: str, path: Path, told: Told) -> 
         while block := source.read(_BLOCK):
             file.write(block)
             done += len(block)
-            told(done, max(done, total))
+            told(done, total)
     if done < total:
         raise urllib.error.URLError("the connection broke off")
 

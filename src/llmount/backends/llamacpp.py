@@ -78,7 +78,7 @@ class LlamaCppBackend:
         `BadRequest`, `Overloaded`, `BackendUnavailable` or `BackendError`."""
         self._know(prompt.model)
         check(prompt, self._model)
-        body = request(prompt)
+        body = request(prompt, self._context_length)
         async with self._slots:
             waited = await self._load()
             work = partial(self._answer, prompt, body, waited)

@@ -115,14 +115,14 @@ def _reasons(model: Model) -> bool:
     return "thinking" in model.capabilities or "reasoning_effort" in model.template
 
 
-def request(prompt: Prompt) -> dict[str, JSON]:
+def request(prompt: Prompt, context_length: int) -> dict[str, JSON]:
     """All of the engine's request but the prompt's text: the messages, the tools, the rest.
 
     `messages` is absent where the prompt has a text. Raises `BadRequest` if the tool that
     must be called is not among the tools.
     """
     body: dict[str, JSON] = {key: value for key, value in prompt.options.items() if key in _OPTIONS}
-    body |= _sampling(prompt.sampling)
+    body |= _sampling(prompt.sampling, context_length)
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     # Without it nothing is said, and so nothing can be stopped, until the prompt is read.
     body["return_progress"] = True
@@ -142,9 +142,11 @@ def request(prompt: Prompt) -> dict[str, JSON]:
     return body
 
 
-def _sampling(sampling: Sampling) -> dict[str, JSON]:
+def _sampling(sampling: Sampling, context_length: int) -> dict[str, JSON]:
     values = ((name, getattr(sampling, name)) for name in _SAMPLING)
     body: dict[str, JSON] = {name: value for name, value in values if value is not None}
+    if sampling.repeat_last_n is not None and sampling.repeat_last_n < 0:
+        body["repeat_last_n"] = context_length
     if sampling.max_tokens is not None:
         body["n_predict"] = max(-1, sampling.max_tokens)
     if sampling.seed is not None:

@@ -82,11 +82,12 @@ class Geenii:
             raise _Failure(
                 f"Unsupported format: {output_format[:64]}. Supported formats are: 'json'."
             )
+        limit = body.get("max_tokens")
         prompt = Prompt(
             model=model,
             messages=tuple(messages),
             sampling=Sampling(
-                max_tokens=body.get("max_tokens"),
+                max_tokens=None if limit is None else int(limit),
                 temperature=body.get("temperature"),
                 top_p=body.get("top_p"),
             ),
@@ -159,7 +160,7 @@ class Geenii:
     def draw_item(self, error: ApiError) -> Iterable[JSON]:
         return [{"error": error.message}]
 
-    def headers(self, request: Request) -> Headers:
+    def headers(self, started: int) -> Headers:
         return ()
 
 

@@ -185,7 +185,7 @@ class Ollama:
     def draw_item(self, error: ApiError) -> Iterable[JSON]:
         return [draw(error, None).content]
 
-    def headers(self, request: Request) -> Headers:
+    def headers(self, started: int) -> Headers:
         return ()
 
 

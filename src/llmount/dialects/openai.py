@@ -63,7 +63,7 @@ class OpenAI:
         body = request.body
         asked = prompt(body)
         codec = Chunks(body["model"], usage=_wants_usage(body))
-        count = body["n"]
+        count = int(body["n"])
         if count == 1:
             return Run(self.backend.generate(asked), codec, body["stream"])
         answers = [self.backend.generate(_seeded(asked, number)) for number in range(count)]
@@ -87,8 +87,8 @@ class OpenAI:
         # No [DONE] after it: that would claim success.
         return [{"data": dumps({"error": envelope(error)})}]
 
-    def headers(self, request: Request) -> Headers:
-        milliseconds = (time.perf_counter_ns() - request.started) // 1_000_000
+    def headers(self, started: int) -> Headers:
+        milliseconds = (time.perf_counter_ns() - started) // 1_000_000
         return (
             ("x-request-id", "req_" + secrets.token_hex(16)),
             ("openai-processing-ms", str(milliseconds)),

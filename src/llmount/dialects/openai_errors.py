@@ -21,6 +21,7 @@ from ..errors import (
     RouteNotFound,
     Unauthenticated,
     Unsupported,
+    UnsupportedMediaType,
     Violation,
 )
 from ..types import JSON
@@ -54,6 +55,8 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
     """Message, type, param and code."""
     invalid = "invalid_request_error"
     match error:
+        case InvalidRequest(violation=Violation(keyword="required", path=("model",))):
+            return "you must provide a model parameter", invalid, None, None
         case InvalidRequest():
             message, code = _violation(error.violation)
             return message, invalid, show(error.violation.path) or None, code
@@ -81,6 +84,8 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
             only = " and ".join(method for method in error.allowed if method != "HEAD")
             message = f"Only {only} requests are accepted."
             return message, invalid, None, "method_not_supported"
+        case UnsupportedMediaType():
+            return error.message, invalid, None, "unsupported_content_type"
         case RateLimited():
             return error.message, "requests", None, "rate_limit_exceeded"
     if error.status < 500:
@@ -99,12 +104,20 @@ _KINDS = {
 }
 
 
-def _violation(violation: Violation) -> tuple[str, str]:
+_EXCLUDED = {
+    "stream_options": "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+    "top_logprobs": "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
+    "tool_choice": "'tool_choice' is only allowed when 'tools' are specified.",
+}
+"""What the document allows only beside another field."""
+
+
+def _violation(violation: Violation) -> tuple[str, str | None]:
     """Message and code."""
     where, expected, value = show(violation.path), violation.expected, violation.value
     match violation.keyword:
-        case "required" if violation.path == ("model",):
-            return "you must provide a model parameter", "missing_required_parameter"
+        case "not" if where in _EXCLUDED:
+            return _EXCLUDED[where], None
         case "required":
             return f"Missing required parameter: '{where}'.", "missing_required_parameter"
         case "type":

@@ -49,7 +49,6 @@ def prompt(body: JSON) -> Prompt:
     if "audio" in (body.get("modalities") or ()):
         raise Unsupported("audio output", param="modalities")
     tools, choice = _tools(body)
-    _check_options(body)
     _check_tool_turns(body["messages"])
     effort = body.get("reasoning_effort")
     return Prompt(
@@ -70,17 +69,22 @@ def prompt(body: JSON) -> Prompt:
 
 def _sampling(body: JSON) -> Sampling:
     stop = body.get("stop") or ()
-    limit = body.get("max_completion_tokens")
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return Sampling(
-        max_tokens=body.get("max_tokens") if limit is None else limit,
+        max_tokens=_integer(limit),
         temperature=body.get("temperature"),
         top_p=body.get("top_p"),
         presence_penalty=body.get("presence_penalty"),
         frequency_penalty=body.get("frequency_penalty"),
-        seed=body.get("seed"),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        seed=_integer(body.get("seed")),
+        stop=(stop,) if isinstance(stop, str) else tuple(text for text in stop if text),
         logit_bias=_logit_bias(body.get("logit_bias") or {}),
     )
+
+
+def _integer(number: float | None) -> int | None:
+    """JSON Schema takes 5.0 for an integer."""
+    return None if number is None else int(number)
 
 
 def _logit_bias(bias: Mapping[str, float]) -> Mapping[int, float]:
@@ -102,19 +106,6 @@ def _format(response_format: JSON) -> JSON:
     return None
 
 
-def _check_options(body: JSON) -> None:
-    if body.get("top_logprobs") is not None and not body.get("logprobs"):
-        raise BadRequest(
-            "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
-            param="top_logprobs",
-        )
-    if body.get("stream_options") is not None and not body["stream"]:
-        raise BadRequest(
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-            param="stream_options",
-        )
-
-
 # Tools
 
 
@@ -133,10 +124,6 @@ def _tools(body: JSON) -> tuple[tuple[Tool, ...], str]:
     choice = body.get("tool_choice")
     if choice is None:
         return tuple(tools.values()), "auto"
-    if not tools and choice != "none":
-        raise BadRequest(
-            "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice"
-        )
     if isinstance(choice, str):
         return tuple(tools.values()), choice
     if choice["type"] == "allowed_tools":

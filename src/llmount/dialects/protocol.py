@@ -99,5 +99,8 @@ class Dialect(Protocol):
     def draw_item(self, error: ApiError, /) -> Iterable[JSON]:
         """The error as the last items of a stream that has begun."""
 
-    def headers(self, request: Request, /) -> Headers:
-        """Headers that every response of this dialect carries."""
+    def headers(self, started: int, /) -> Headers:
+        """Headers that every response of this dialect carries.
+
+        started: `time.perf_counter_ns()` at the arrival of the request.
+        """
