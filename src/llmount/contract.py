@@ -16,7 +16,7 @@ from .errors import InvalidRequest
 from .types import JSON
 from .validation import Engine, Schema
 
-__all__ = ["Contract", "Media", "Operation", "essence", "names", "read"]
+__all__ = ["Contract", "Media", "Operation", "essence", "names", "path", "read"]
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
@@ -169,15 +169,21 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files))
 
 
+def path(source: str | Path) -> Path:
+    """The file of a document. `source` as for `Contract.load`; raises `LookupError`."""
+    if isinstance(source, str) and source in names():
+        return _folder() / f"{source}.yaml"
+    file = Path(source)
+    if file.suffix not in (".yaml", ".yml", ".json"):
+        raise LookupError(f"no document {str(source)!r}; there are {', '.join(names())}")
+    return file
+
+
 def read(source: str | Path) -> dict[str, Any]:
     """The document as plain JSON values. `source` as for `Contract.load`."""
-    if isinstance(source, str) and source in names():
-        source = _folder() / f"{source}.yaml"
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        raise LookupError(f"no document {str(source)!r}; there are {', '.join(names())}")
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
+    file = path(source)
+    text = file.read_text(encoding="utf-8")
+    document = json.loads(text) if file.suffix == ".json" else yaml.load(text, _Loader)
     if not isinstance(document, dict):
         raise ValueError(f"{source}: not an OpenAPI 3 document")
     return document

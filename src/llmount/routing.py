@@ -11,7 +11,7 @@ from .dialects.protocol import Dialect, Handler
 from .pages import Page
 from .streaming import Outlet, Scope
 
-__all__ = ["Endpoint", "Routes", "Surface", "allowed", "route_paths"]
+__all__ = ["Endpoint", "Routes", "Surface", "allowed", "below", "route_paths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,16 @@ def route_paths(scope: Scope) -> Iterator[str]:
     app_root: str = scope.get("app_root_path", "").rstrip("/")
     if "path_remaining" in scope:
         yield "/" + scope["path_remaining"].lstrip("/")
-    if (below := _below(path, root)) is not None:
-        yield below
+    if (rest := below(path, root)) is not None:
+        yield rest
     mount = root.removeprefix(app_root)
-    if mount != root and (below := _below(path, mount)) is not None:
-        yield below
+    if mount != root and (rest := below(path, mount)) is not None:
+        yield rest
     yield path
 
 
-def _below(path: str, root: str) -> str | None:
+def below(path: str, root: str) -> str | None:
+    """What is left of the path below a root ("/" at least), or None if it is elsewhere."""
     if not path.startswith(root) or path[len(root) : len(root) + 1] not in ("", "/"):
         return None
     return path[len(root) :] or "/"

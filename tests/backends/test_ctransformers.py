@@ -1,81 +1,35 @@
-"""A real engine in this process, on models whose answers are known exactly."""
+"""What the ctransformers engine answers, on models whose answers are known exactly."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from anyio import fail_after, wait_all_tasks_blocked
 
+from bigram_backend import gather, open_bigram, say
 from llmount.backends.ctransformers import CTransformersBackend
 from llmount.backends.gguf import GgufError
-from llmount.errors import (
-    BackendUnavailable,
-    BadRequest,
-    ContextTooLong,
-    ModelNotFound,
-    Overloaded,
-    Unsupported,
-)
-from llmount.types import (
-    AudioPart,
-    Event,
-    Finish,
-    ImagePart,
-    Message,
-    Prompt,
-    Resident,
-    Sampling,
-    TextDelta,
-    TextPart,
-    TokenLogprob,
-    Tool,
-)
+from llmount.errors import BadRequest, ContextTooLong, Unsupported
+from llmount.types import AudioPart, ImagePart, Message, TextPart, TokenLogprob, Tool
 from tiny_gguf import CHATML, write_bigram
 
 pytest.importorskip("ctransformers")
 pytestmark = pytest.mark.anyio
 
-CYCLE = "abcdefghijklmnopqrstuvwxyz \n"
 FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 Make = Callable[..., CTransformersBackend]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Makes a backend over a bigram model of a text; options go to the one or the other."""
-
-    def make(text: str = CYCLE, *, write: dict[str, Any] | None = None, **options: Any) -> Any:
-        path = tmp_path / "m.gguf"
-        write_bigram(path, text, **(write or {}))
-        return CTransformersBackend(path, threads=1, cache=tmp_path / "cache", **options)
-
-    return make
-
-
-async def gather(
-    backend: CTransformersBackend, text: str | None = "hello world", **fields: Any
-) -> tuple[list[TextDelta], Finish]:
-    sampling = {"max_tokens": 20, "temperature": 0.0, **fields.pop("sampling", {})}
-    prompt = Prompt(model="m", text=text, sampling=Sampling(**sampling), **fields)
-    with fail_after(60):
-        async with aclosing(backend.generate(prompt)) as events:
-            told = [event async for event in events]
-    *deltas, finish = told
-    assert isinstance(finish, Finish)
-    assert all(isinstance(delta, TextDelta) for delta in deltas)
-    return [delta for delta in deltas if isinstance(delta, TextDelta)], finish
-
-
-async def say(*arguments: Any, **fields: Any) -> str:
-    return "".join(delta.text for delta in (await gather(*arguments, **fields))[0])
+    return partial(open_bigram, tmp_path)
 
 
 @pytest.mark.parametrize("tokenizer", ["gpt2", "llama"])
@@ -242,7 +196,7 @@ async def test_a_prompt_longer_than_the_context_is_refused(make: Make) -> None:
     assert (caught.value.tokens, caught.value.limit) == (25, 20)
     with pytest.raises(ContextTooLong):
         await gather(backend, "x" * 20)
-    with fail_after(5), pytest.raises(ContextTooLong):
+    with anyio.fail_after(5), pytest.raises(ContextTooLong):
         await gather(backend, "x" * 20_000_000)
 
 
@@ -321,129 +275,6 @@ async def test_what_the_engine_cannot_do_is_refused_by_name(
     assert await backend.resident() == []
 
 
-async def test_an_unknown_model_is_not_found(make: Make) -> None:
-    backend = make()
-    for call in (backend.load("x", None), backend.unload("x")):
-        with pytest.raises(ModelNotFound):
-            await call
-    with pytest.raises(ModelNotFound):
-        await anext(backend.generate(Prompt(model="x", text="a")))
-
-
-def endless(backend: CTransformersBackend, text: str = "hello world") -> AsyncGenerator[Event]:
-    sampling = Sampling(max_tokens=-1, temperature=0.0)
-    return backend.generate(Prompt(model="m", text=text, sampling=sampling))
-
-
-async def evaluated(backend: CTransformersBackend, text: str) -> int:
-    """How many tokens the engine holds of a text that it was about to evaluate or write."""
-    return (await gather(backend, text, sampling={"max_tokens": 0}))[1].usage.cached
-
-
-async def test_closing_the_answer_stops_the_engine(make: Make) -> None:
-    backend = make(write={"context_length": 20_000}, context_length=20_000)
-    with fail_after(60):
-        async with aclosing(endless(backend)) as events:
-            for letter in "efg":
-                assert await anext(events) == TextDelta(letter)
-    future = "hello world" + "efghijklmnopqrstuvwxyz \nabcd" * 20
-    # Beyond what was read, at most 64 tokens wait in the feed and one is on its way.
-    assert 11 + 3 - 1 <= await evaluated(backend, future) <= 11 + 3 + 64 + 2
-
-
-async def test_cancelling_during_the_prompt_stops_its_evaluation(make: Make) -> None:
-    length = 20_000
-    backend = make(write={"context_length": length + 100}, context_length=length + 100)
-    with fail_after(60):
-        await backend.load("m", None)
-        with anyio.move_on_after(0.2) as scope:
-            await anext(endless(backend, "x" * length))
-        assert scope.cancelled_caught
-        assert await evaluated(backend, "x" * length) < length // 2
-
-
-async def test_a_waiting_request_can_be_cancelled_and_the_next_gets_its_turn(make: Make) -> None:
-    backend = make(write={"context_length": 20_000}, context_length=20_000)
-    answers: list[str] = []
-
-    async def ask() -> None:
-        answers.append(await say(backend, sampling={"max_tokens": 3}))
-
-    with fail_after(60):
-        async with anyio.create_task_group() as tasks, aclosing(endless(backend)) as first:
-            await anext(first)
-            with anyio.CancelScope() as cancelled:
-                async with anyio.create_task_group() as waiting:
-                    waiting.start_soon(ask)
-                    await wait_all_tasks_blocked()
-                    cancelled.cancel()
-            tasks.start_soon(ask)
-            await wait_all_tasks_blocked()
-            assert answers == []
-            await first.aclose()
-    assert answers == ["efg"]
-
-
-async def test_a_full_queue_refuses_at_once_and_order_is_kept(make: Make) -> None:
-    backend = make(write={"context_length": 20_000}, context_length=20_000, queue=2)
-    order: list[int] = []
-
-    async def ask(number: int) -> None:
-        await say(backend, sampling={"max_tokens": 3})
-        order.append(number)
-
-    with fail_after(60):
-        async with anyio.create_task_group() as tasks, aclosing(endless(backend)) as first:
-            await anext(first)
-            for number in range(2):
-                tasks.start_soon(ask, number)
-                await wait_all_tasks_blocked()
-            with pytest.raises(Overloaded):
-                await anext(endless(backend))
-            await first.aclose()
-    assert order == [0, 1]
-
-
-async def test_the_model_is_loaded_on_first_use_and_kept_as_long_as_asked(make: Make) -> None:
-    backend = make()
-    assert isinstance(backend, Resident)
-    assert await backend.resident() == []
-    await gather(backend, keep_alive=-1)
-    (residency,) = await backend.resident()
-    assert (residency.model.name, residency.expires) == ("m", None)
-    assert (residency.context_length, residency.size > 0) == (2048, True)
-    _, finish = await gather(backend, keep_alive=100)
-    assert finish.usage.cached == 10
-    (residency,) = await backend.resident()
-    assert residency.expires is not None
-    await gather(backend, keep_alive=0)
-    assert await backend.resident() == []
-    await backend.load("m", 1e-9)
-    assert await backend.resident() == []
-    await backend.load("m", None)
-    assert len(await backend.resident()) == 1
-    await backend.unload("m")
-    assert await backend.resident() == []
-
-
-async def test_a_closed_backend_answers_no_more(make: Make) -> None:
-    backend = make()
-    await gather(backend)
-    await backend.aclose()
-    assert await backend.resident() == []
-    with pytest.raises(BackendUnavailable):
-        await gather(backend)
-
-
-async def test_a_file_that_has_gone_is_an_unavailable_backend(make: Make, tmp_path: Path) -> None:
-    backend = make()
-    (tmp_path / "m.gguf").unlink()
-    with pytest.raises(BackendUnavailable) as caught:
-        await gather(backend)
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
-    assert str(tmp_path) not in caught.value.message
-
-
 async def test_the_model_is_described_by_its_file(make: Make) -> None:
     (model,) = await make(name="tiny:latest").models()
     assert model.name == "tiny:latest"
@@ -451,7 +282,7 @@ async def test_the_model_is_described_by_its_file(make: Make) -> None:
 
 
 def test_a_file_of_another_architecture_is_refused_at_once(make: Make) -> None:
-    with pytest.raises(GgufError, match="qwen2.*llamacpp"):
+    with pytest.raises(GgufError, match=r"qwen2.*llamacpp"):
         make(write={"metadata": {"general.architecture": "qwen2"}})
 
 

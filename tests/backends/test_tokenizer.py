@@ -156,7 +156,9 @@ def test_control_tokens_have_no_text_unless_asked_for() -> None:
 
 def test_the_tokens_that_begin_and_end_a_text_are_known() -> None:
     tokenizer = byte_level()
-    assert (tokenizer.bos, tokenizer.ends, tokenizer.adds_bos) == (267, {268}, False)
+    assert tokenizer.bos == 267
+    assert tokenizer.ends == {268}
+    assert not tokenizer.adds_bos
     assert sentence_pieces().adds_bos
     assert sentence_pieces().ends == {2}
 

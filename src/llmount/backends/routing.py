@@ -25,7 +25,8 @@ class RoutingBackend:
     """Answers each prompt with the backend that its model's name leads to.
 
     routes: by name; a bare backend is asked for the model of the same name. Names are
-    compared without regard to case, as Ollama does.
+    compared as Ollama does: without regard to case, and `:latest` is what a name without a
+    tag means.
     """
 
     def __init__(self, routes: Mapping[str, Backend | Route]) -> None:
@@ -33,11 +34,11 @@ class RoutingBackend:
             name: route if isinstance(route, Route) else Route(route, name)
             for name, route in routes.items()
         }
-        self._by_name = {name.casefold(): name for name in self.routes}
+        self._by_name = {_key(name): name for name in self.routes}
 
     def route(self, model: str) -> Route:
         """Raises `ModelNotFound`."""
-        name = self._by_name.get(model.casefold())
+        name = self._by_name.get(_key(model))
         if name is None:
             raise ModelNotFound(model)
         return self.routes[name]
@@ -92,3 +93,7 @@ class RoutingBackend:
 
     def _backends(self) -> Sequence[Any]:
         return tuple({id(route.backend): route.backend for route in self.routes.values()}.values())
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold().removesuffix(":latest")

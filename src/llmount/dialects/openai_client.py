@@ -530,8 +530,9 @@ def _legacy_logprobs(logprobs: Mapping[str, JSON]) -> list[dict[str, JSON]]:
 
 def models(body: JSON) -> list[Model]:
     """The models that GET /models lists. Raises BackendError for anything else."""
-    entries = body if isinstance(body, list) else _object(body).get("data", body)
-    if entries is not None and not isinstance(entries, list):
+    if isinstance(body, dict) and "data" in body:
+        body = body["data"] or []
+    if not isinstance(body, list):
         raise malformed()
     return [
         Model(
@@ -539,7 +540,7 @@ def models(body: JSON) -> list[Model]:
             created=count(entry.get("created")),
             owner=text_of(entry.get("owned_by")) or "library",
         )
-        for entry in array(entries)
+        for entry in array(body)
         if entry.get("id")
     ]
 
