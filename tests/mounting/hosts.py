@@ -1,0 +1,123 @@
+"""The hosts under test, each as a function that mounts apps, and the proxies before them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, include, path
+from django.utils.decorators import async_only_middleware
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import llmount.django
+from llmount import App
+
+__all__ = ["HOSTS", "PROXIES", "ASGIApp", "Host", "Proxy", "django_project", "urlconf_of_scope"]
+
+ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+Apps: TypeAlias = Mapping[str, App]
+
+
+def starlette(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
+    mounts = [Mount(prefix, app) for prefix, app in apps.items()]
+    return Starlette(routes=[Mount(outer, routes=mounts)] if outer else mounts)
+
+
+def fastapi(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
+    host = FastAPI(root_path=root_path)
+    inner = FastAPI() if outer else host
+    for prefix, app in apps.items():
+        inner.mount(prefix, app)
+    if outer:
+        host.mount(outer, inner)
+    return host
+
+
+def django_urls(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
+    patterns = [
+        path(f"{prefix.strip('/')}/" if prefix else "", include(llmount.django.urls(app)))
+        for prefix, app in apps.items()
+    ]
+    if outer:
+        return django_project(path(f"{outer.strip('/')}/", include(patterns)))
+    return django_project(*patterns)
+
+
+def django_mount(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
+    prefixed = {outer + prefix: app for prefix, app in apps.items()}
+    return llmount.django.mount(django_project(), prefixed)
+
+
+def bare(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
+    assert not outer
+    return apps[""]
+
+
+def django_project(*patterns: URLPattern | URLResolver) -> ASGIApp:
+    """The Django project of these tests, with these URLs."""
+    handler = get_asgi_application()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await handler({**scope, "urlconf": patterns}, receive, send)
+
+    return application
+
+
+@async_only_middleware
+def urlconf_of_scope(
+    get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        request.urlconf = request.scope["urlconf"]
+        return await get_response(request)
+
+    return middleware
+
+
+@dataclass(frozen=True)
+class Host:
+    """asyncio_only: it has no trio. depths: how many segments its prefixes can have."""
+
+    build: Callable[..., ASGIApp]
+    depths: tuple[int, ...] = (0, 1, 2)
+    asyncio_only: bool = False
+
+
+HOSTS = {
+    "bare": Host(bare, depths=(0,)),
+    "starlette": Host(starlette),
+    "fastapi": Host(fastapi),
+    "django-urls": Host(django_urls, asyncio_only=True),
+    # At depth 0 nothing would be left to Django.
+    "django-mount": Host(django_mount, depths=(1, 2)),
+}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """What stands before the server.
+
+    prefix: where the client sees the server. stripped: the proxy takes it off.
+    told: who knows of it, the "server" (`--root-path`) or the "host" (`FastAPI(root_path=)`).
+    """
+
+    prefix: str = ""
+    stripped: bool = False
+    told: str = "server"
+
+
+PROXIES = {
+    "no proxy": Proxy(),
+    "unstripped": Proxy("/proxy"),
+    "stripped": Proxy("/proxy", stripped=True),
+    "unstripped, deep": Proxy("/a/b"),
+    "stripped, deep": Proxy("/a/b", stripped=True),
+    "unstripped, told to the host": Proxy("/proxy", told="host"),
+    "stripped, told to the host": Proxy("/proxy", stripped=True, told="host"),
+}
