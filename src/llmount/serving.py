@@ -85,4 +85,7 @@ def run(
     except KeyboardInterrupt:
         # uvicorn raises the signal again once it has stopped; for Ctrl-C this is how.
         return 128 + signal.SIGINT
-    return 0 if server.started else 1
+    except SystemExit:
+        # What kept it from starting has been printed.
+        return 1
+    return 0

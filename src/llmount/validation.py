@@ -7,13 +7,9 @@ to, the fallback where no wheel of the other exists, and a choice (`engine="json
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
-
-import jsonschema
-from jsonschema.validators import Draft202012Validator, extend
 
 from .errors import Violation
 from .types import JSON
@@ -23,7 +19,7 @@ try:
 except ImportError:  # pragma: no cover - no wheel for this platform
     jsonschema_rs = None  # type: ignore[assignment]
 
-__all__ = ["Engine", "Schema", "show"]
+__all__ = ["Engine", "Schema", "describe", "likeliest", "show"]
 
 Engine: TypeAlias = Literal["jsonschema-rs", "jsonschema"]
 
@@ -59,7 +55,10 @@ class Schema:
         if isinstance(schema, Mapping):
             schema = {**schema, "components": self.components}
         if self.engine == "jsonschema" or jsonschema_rs is None:
-            return _Reference(schema)
+            # Here, because jsonschema takes as long to import as all the rest.
+            from .validation_reference import Reference
+
+            return Reference(schema)
         return _Fast(schema)
 
     @cached_property
@@ -89,53 +88,14 @@ class _Fast:
     def _violation(self, error: jsonschema_rs.ValidationError, root: JSON) -> Violation:
         kind = error.kind
         if (branches := getattr(kind, "context", None)) and (
-            best := _likeliest(branches, lambda e: (e.instance_path, e.kind.name))
+            best := likeliest(branches, lambda e: (e.instance_path, e.kind.name))
         ):
             return self._violation(best, root)
         path, value = _walk(root, error.instance_path)
-        return _describe(path, kind.name, kind.value, value)
+        return describe(path, kind.name, kind.value, value)
 
 
-def _pattern(validator: Any, pattern: str, value: JSON, schema: JSON) -> Iterator[Any]:
-    # In ECMA's regular expressions, which JSON Schema has, `$` is the very end; in
-    # Python's it is also before a last line feed.
-    pattern = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
-    if isinstance(value, str) and not re.search(pattern, value):
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-_AsECMA: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
-
-
-class _Reference:
-    def __init__(self, schema: JSON) -> None:
-        self._compiled = _AsECMA(schema)
-
-    def is_valid(self, value: JSON) -> bool:
-        return bool(self._compiled.is_valid(value))
-
-    def violations(self, value: JSON) -> Iterator[Violation]:
-        for error in self._compiled.iter_errors(value):
-            yield self._violation(error)
-
-    def _violation(self, error: jsonschema.ValidationError) -> Violation:
-        if error.context:
-            branches = [
-                list(group)
-                for _, group in itertools.groupby(error.context, lambda e: e.schema_path[0])
-            ]
-            best = _likeliest(branches, lambda e: (list(e.absolute_path), str(e.validator)))
-            if best is not None:
-                return self._violation(best)
-        keyword, expected = str(error.validator), error.validator_value
-        if keyword == "required":
-            # It yields an error for each name, and says which only in words.
-            said = error.message.removesuffix(" is a required property")
-            expected = next(name for name in expected if repr(name) == said)  # type: ignore[union-attr]
-        return _describe(tuple(error.absolute_path), keyword, expected, error.instance)
-
-
-def _likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
+def likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
     """The first error of the alternative that the client most likely meant.
 
     An alternative that fails on its type or on a fixed value was not meant; among the
@@ -191,7 +151,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _describe(path: tuple[str | int, ...], keyword: str, expected: JSON, value: JSON) -> Violation:
+def describe(path: tuple[str | int, ...], keyword: str, expected: JSON, value: JSON) -> Violation:
     """expected: of `required`, the name that is missing; of `type`, a list."""
     if keyword == "required":
         path = (*path, expected)

@@ -14,7 +14,7 @@ from anyio import fail_after, wait_all_tasks_blocked
 from bigram_backend import gather, open_bigram, say
 from llmount.backends.ctransformers import CTransformersBackend
 from llmount.errors import BackendUnavailable, ModelNotFound, Overloaded
-from llmount.types import Event, Prompt, Resident, Sampling, TextDelta
+from llmount.types import Event, Finish, Prompt, Resident, Sampling, TextDelta
 
 pytest.importorskip("ctransformers")
 pytestmark = pytest.mark.anyio
@@ -116,6 +116,8 @@ async def test_the_model_is_loaded_on_first_use_and_kept_as_long_as_asked(make: 
     (residency,) = await backend.resident()
     assert residency.expires is not None
     await gather(backend, keep_alive=0)
+    _, finish = await gather(backend, keep_alive=0)
+    assert finish.usage.cached == 0
     assert await backend.resident() == []
     await backend.load("m", 1e-9)
     assert await backend.resident() == []
@@ -132,6 +134,30 @@ async def test_a_closed_backend_answers_no_more(make: Make) -> None:
     assert await backend.resident() == []
     with pytest.raises(BackendUnavailable):
         await gather(backend)
+
+
+async def test_closing_refuses_who_waits_and_lets_the_running_answer_end(make: Make) -> None:
+    backend = make(write={"context_length": 2000})
+    refused: list[type[Exception]] = []
+
+    async def ask() -> None:
+        try:
+            await gather(backend)
+        except BackendUnavailable as error:
+            refused.append(type(error))
+
+    with fail_after(60):
+        async with anyio.create_task_group() as tasks, aclosing(endless(backend)) as running:
+            await anext(running)
+            tasks.start_soon(ask)
+            await wait_all_tasks_blocked()
+            await backend.aclose()
+            assert len(await backend.resident()) == 1
+            rest = [event async for event in running]
+    assert isinstance(rest[-1], Finish)
+    assert len(rest[-1].context) == 2000
+    assert refused == [BackendUnavailable]
+    assert await backend.resident() == []
 
 
 async def test_a_file_that_has_gone_is_an_unavailable_backend(make: Make, tmp_path: Path) -> None:

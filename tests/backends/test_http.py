@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -311,6 +312,7 @@ async def test_the_status_of_the_upstream_is_told_apart(
     [
         ("Retry-After: 7", 7, 7),
         ("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT", 10**9, 10**12),
+        ("Retry-After: Fri, 31 Dec 9999 23:59:59 -0000", 10**9, 10**12),
         ("Retry-After: Sat, 01 Jan 2000 00:00:00 GMT", 0, 0),
     ],
 )
@@ -520,7 +522,7 @@ async def test_the_connection_is_closed_before_closing_the_generator_returns() -
 
         async def aclose(self) -> None:
             # Not even a cancellation keeps it from being closed.
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             self.closed = True
 
     class Transport(httpx.AsyncBaseTransport):
@@ -666,6 +668,7 @@ async def test_no_secret_is_in_what_a_failure_says() -> None:
         {"base_url": "ftp://a"},
         {"base_url": "a:80"},
         {"base_url": "http://"},
+        {"base_url": "http://a:port"},
         {"base_url": f"http://user:{KEY}@a"},
         {"base_url": f"http://a?key={KEY}"},
         {"base_url": "http://a", "api_key": f"{KEY}\n"},

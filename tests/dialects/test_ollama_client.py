@@ -86,7 +86,7 @@ def test_a_conversation_is_mapped_field_by_field() -> None:
             reasoning="minimal",
             logprobs=3,
             keep_alive=30,
-            options={"num_ctx": 99, "seed": 1},
+            options={"num_ctx": 99, "seed": 1, "shift": False},
         )
     )
 
@@ -137,6 +137,7 @@ def test_a_conversation_is_mapped_field_by_field() -> None:
         "logprobs": True,
         "top_logprobs": 3,
         "keep_alive": 30,
+        "shift": False,
     }
 
 

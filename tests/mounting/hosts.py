@@ -30,7 +30,8 @@ def starlette(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
 
 
 def fastapi(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
-    host = FastAPI(root_path=root_path)
+    host = FastAPI()
+    host.root_path = root_path  # as an argument it is deprecated, yet widely used
     inner = FastAPI() if outer else host
     for prefix, app in apps.items():
         inner.mount(prefix, app)
@@ -105,19 +106,21 @@ class Proxy:
 
     prefix: where the client sees the server. stripped: the proxy takes it off.
     told: who knows of it, the "server" (`--root-path`) or the "host" (`FastAPI(root_path=)`).
+    hosts: those it is tried with.
     """
 
     prefix: str = ""
     stripped: bool = False
     told: str = "server"
+    hosts: tuple[str, ...] = tuple(HOSTS)
 
 
 PROXIES = {
     "no proxy": Proxy(),
     "unstripped": Proxy("/proxy"),
-    "stripped": Proxy("/proxy", stripped=True),
-    "unstripped, deep": Proxy("/a/b"),
-    "stripped, deep": Proxy("/a/b", stripped=True),
-    "unstripped, told to the host": Proxy("/proxy", told="host"),
-    "stripped, told to the host": Proxy("/proxy", stripped=True, told="host"),
+    "stripped": Proxy("/proxy", True),
+    "unstripped, deep": Proxy("/a/b", hosts=("bare",)),
+    "stripped, deep": Proxy("/a/b", True, hosts=("bare",)),
+    "unstripped, told to the host": Proxy("/proxy", told="host", hosts=("fastapi",)),
+    "stripped, told to the host": Proxy("/proxy", True, told="host", hosts=("fastapi",)),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +21,9 @@ from llmount.backends import gguf, gguf_legacy, logits
 from llmount.backends.answer_text import AnswerText
 from llmount.backends.chat_template import ChatTemplate
 from llmount.backends.ctransformers_engine import CHUNK, Engine, require_installed
+from llmount.backends.slots import Slots
 from llmount.backends.threads import Feed, read_thread
 from llmount.backends.tokenizer import BREAK, Tokenizer
-from llmount.backends.turns import Turns
 from llmount.errors import (
     BackendError,
     BackendUnavailable,
@@ -68,7 +68,7 @@ class CTransformersBackend:
     penalties count the last `repeat_last_n` (64) tokens of prompt and answer; -1 counts all.
     Log-probabilities are those before penalties, bias and temperature. Special tokens are
     recognised in `Prompt.text`, whose author writes the whole prompt, and never in a message.
-    Use an object from one event loop at a time.
+    An object may be shared by event loops in several threads.
 
     Raises `OSError` if the file cannot be read, `GgufError` if this engine cannot run it,
     and `ImportError` if ctransformers or Jinja2 is not installed.
@@ -102,7 +102,8 @@ class CTransformersBackend:
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
         self._keep_alive = keep_alive
         self._cache = cache
-        self._turns = Turns(queue)
+        self._slots = Slots(1, queue)
+        self._busy = False
         self._engine: Engine | None = None
         self._expires: float | None = None
         self._closed = False
@@ -115,31 +116,23 @@ class CTransformersBackend:
         def work(feed: Feed[Event]) -> None:
             self._answer(prompt, feed)
 
-        async with self._turns.turn():
-            self._require(prompt.model)
-            try:
-                async with aclosing(read_thread(work, name="llmount-ctransformers")) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                self._keep(prompt.keep_alive)
+        async with (
+            self._turn(prompt.model, prompt.keep_alive),
+            aclosing(read_thread(work, name="llmount-ctransformers")) as events,
+        ):
+            async for event in events:
+                yield event
 
     async def models(self) -> Sequence[Model]:
         return [self._model]
 
     async def load(self, model: str, keep_alive: float | None, /) -> None:
-        self._require(model)
-        async with self._turns.turn():
-            self._require(model)
-            try:
-                await anyio.to_thread.run_sync(self._loaded)
-            finally:
-                self._keep(keep_alive)
+        async with self._turn(model, keep_alive):
+            await anyio.to_thread.run_sync(self._loaded)
 
     async def unload(self, model: str, /) -> None:
-        self._require(model)
-        async with self._turns.turn():
-            self._engine = None
+        async with self._turn(model, 0):
+            pass
 
     async def resident(self) -> Sequence[Residency]:
         self._drop_if_due()
@@ -155,9 +148,12 @@ class CTransformersBackend:
         ]
 
     async def aclose(self) -> None:
-        """Take no more requests, let those that wait or run finish, and free the model."""
+        """Take no more requests, refuse those that wait, and free the model.
+
+        An answer under way goes on; the model is freed when it ends.
+        """
         self._closed = True
-        async with self._turns.turn(bounded=False):
+        if not self._busy:
             self._engine = None
 
     def _require(self, model: str) -> None:
@@ -166,15 +162,28 @@ class CTransformersBackend:
         if self._closed:
             raise BackendUnavailable()
 
+    @asynccontextmanager
+    async def _turn(self, model: str, keep_alive: float | None) -> AsyncGenerator[None, None]:
+        """Have the engine to oneself; afterwards keep it for as long as asked."""
+        self._require(model)
+        async with self._slots:
+            self._require(model)
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+                self._keep(keep_alive)
+
     def _keep(self, keep_alive: float | None) -> None:
         seconds = self._keep_alive if keep_alive is None else keep_alive
         self._expires = time.time() + seconds if seconds >= 0 else None
-        if seconds == 0:
+        if seconds == 0 or self._closed:
             self._engine = None
 
     def _drop_if_due(self) -> None:
         due = self._expires is not None and self._expires <= time.time()
-        if due and not self._turns.busy:
+        if due and not self._busy:
             self._engine = None
 
     # In the thread, by whoever has the turn

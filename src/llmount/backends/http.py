@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import anyio
 import httpx
@@ -48,20 +48,6 @@ class Timeouts:
     whole: float = 10.0
 
 
-class _Answer(Protocol):
-    """One answer in the making: items in, events out, the `Finish` at `close`."""
-
-    @property
-    def complete(self) -> bool: ...
-
-    @property
-    def done(self) -> bool: ...
-
-    def feed(self, item: JSON, /) -> list[Event]: ...
-
-    def close(self) -> list[Event]: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Client:
     """The client half of a dialect, as a row.
@@ -71,7 +57,7 @@ class _Client:
     """
 
     request: Callable[[Prompt], tuple[str, JSON]]
-    answer: Callable[[str], _Answer]
+    answer: Callable[[str], ollama_client.Answer | openai_client.Answer]
     error: Callable[[int, JSON, str], ApiError]
     models_path: str
     models: Callable[[JSON], list[Model]]
@@ -416,7 +402,7 @@ class OpenAIBackend(_Http):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         dialect = replace(_OPENAI, request=partial(openai_client.request, settings=settings))
-        bearer = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+        bearer = {"authorization": f"Bearer {api_key}"} if api_key else {}
         super().__init__(
             dialect, base_url, model, {**bearer, **(headers or {})}, timeout, max_bytes, transport
         )

@@ -85,6 +85,9 @@ _OPTIONS: Final = {
     "seed": "seed",
 }
 
+# Settings of the engine that Ollama takes beside its `options`, not in them.
+_BESIDE: Final = ("truncate", "shift")
+
 # The efforts of other APIs, as Ollama itself translates them.
 _THINK: Final[Mapping[str, bool | str]] = {
     "none": False,
@@ -110,6 +113,7 @@ def request(prompt: Prompt) -> tuple[str, JSON]:
     )
     body: dict[str, JSON] = {"model": prompt.model, "stream": True}
     body |= _generate(prompt) if generate else _chat(prompt)
+    body |= {name: prompt.options[name] for name in _BESIDE if name in prompt.options}
     if options := _options(prompt):
         body["options"] = options
     if prompt.format is not None:
@@ -140,7 +144,7 @@ def _refuse(prompt: Prompt) -> None:
 
 def _options(prompt: Prompt) -> dict[str, JSON]:
     asked = {name: getattr(prompt.sampling, field) for field, name in _OPTIONS.items()}
-    options = dict(prompt.options)
+    options = {name: value for name, value in prompt.options.items() if name not in _BESIDE}
     options |= {name: value for name, value in asked.items() if value is not None}
     if prompt.sampling.stop:
         options["stop"] = list(prompt.sampling.stop)

@@ -107,7 +107,7 @@ async def _generator(backend: Backend, prompt: Prompt) -> None:
 
 
 def _begin(backend: Backend, prompt: Prompt) -> AsyncGenerator[Event, None]:
-    events = backend.generate(prompt)
+    events: object = backend.generate(prompt)
     if inspect.iscoroutine(events):
         events.close()
         raise _Broken("it is a coroutine function: write `yield`, not `return`")
