@@ -28,7 +28,9 @@ class RequireKey:
         answer = self.app
         if not hmac.compare_digest(sent.encode(), f"Bearer {KEY}".encode()):
             error = {"message": "Incorrect API key provided.", "type": "invalid_request_error"}
-            answer = JSONResponse({"error": {**error, "param": None, "code": "invalid_api_key"}}, 401)
+            answer = JSONResponse(
+                {"error": {**error, "param": None, "code": "invalid_api_key"}}, 401
+            )
         await answer(scope, receive, send)
 
 

@@ -37,6 +37,4 @@ async def count(prompt: Prompt) -> AsyncGenerator[str, None]:
         yield f"{number} "
 
 
-app = Starlette(
-    routes=[Mount("/shout/v1", chat_app(Shout())), Mount("/count/v1", chat_app(count))]
-)
+app = Starlette(routes=[Mount("/shout/v1", chat_app(Shout())), Mount("/count/v1", chat_app(count))])

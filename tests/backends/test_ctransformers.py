@@ -12,13 +12,13 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.bigram_backend import gather, open_bigram, say
+from tests.tiny_gguf import CHATML, write_bigram
 
-from bigram_backend import gather, open_bigram, say
 from llmount.backends.ctransformers import CTransformersBackend
 from llmount.backends.gguf import GgufError
 from llmount.errors import BadRequest, ContextTooLong, Unsupported
 from llmount.types import AudioPart, ImagePart, Message, TextPart, TokenLogprob, Tool
-from tiny_gguf import CHATML, write_bigram
 
 pytest.importorskip("ctransformers")
 pytestmark = pytest.mark.anyio

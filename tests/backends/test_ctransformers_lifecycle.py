@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio import fail_after, wait_all_tasks_blocked
+from tests.bigram_backend import gather, open_bigram, say
 
-from bigram_backend import gather, open_bigram, say
 from llmount.backends.ctransformers import CTransformersBackend
 from llmount.errors import BackendUnavailable, ModelNotFound, Overloaded
 from llmount.types import Event, Finish, Prompt, Resident, Sampling, TextDelta

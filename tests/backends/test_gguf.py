@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_gguf import CHATML, pack_value, write_bigram, write_gguf
 
 from llmount.backends import gguf, gguf_legacy
 from llmount.backends.gguf import GgufError
-from tiny_gguf import CHATML, pack_value, write_bigram, write_gguf
 
 
 def test_a_model_is_described_by_what_its_file_says(tmp_path: Path) -> None:

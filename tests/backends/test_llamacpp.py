@@ -46,7 +46,7 @@ from llmount.types import (
     ToolCall,
     ToolCallDelta,
 )
-from tiny_gguf import ALPHABET, CHATML, write_bigram, write_gguf
+from tests.tiny_gguf import ALPHABET, CHATML, write_bigram, write_gguf
 
 pytest.importorskip("xllamacpp")
 

@@ -6,10 +6,10 @@ import time
 from typing import Any
 
 import pytest
+from tests.tiny_gguf import byte_alphabet
 
 from llmount.backends.gguf import GgufError
 from llmount.backends.tokenizer import BREAK, Tokenizer
-from tiny_gguf import byte_alphabet
 
 MERGES = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld", "1 2", "12 3"]
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<tool>"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.test import override_settings
 from django.urls import URLPattern, URLResolver, include, path
-from django.utils.decorators import async_only_middleware
+from django.utils.decorators import async_only_middleware, sync_only_middleware
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -18,7 +20,16 @@ from starlette.routing import Mount
 import llmount.django
 from llmount import App
 
-__all__ = ["HOSTS", "PROXIES", "ASGIApp", "Host", "Proxy", "django_project", "urlconf_of_scope"]
+__all__ = [
+    "HOSTS",
+    "PROXIES",
+    "ASGIApp",
+    "Host",
+    "Proxy",
+    "django_project",
+    "synchronous",
+    "urlconf_of_scope",
+]
 
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Apps: TypeAlias = Mapping[str, App]
@@ -60,9 +71,10 @@ def bare(outer: str, apps: Apps, root_path: str = "") -> ASGIApp:
     return apps[""]
 
 
-def django_project(*patterns: URLPattern | URLResolver) -> ASGIApp:
-    """The Django project of these tests, with these URLs."""
-    handler = get_asgi_application()
+def django_project(*patterns: URLPattern | URLResolver, middleware: Sequence[str] = ()) -> ASGIApp:
+    """The Django project of these tests, with these URLs, and middleware around the usual."""
+    with override_settings(MIDDLEWARE=[*middleware, *settings.MIDDLEWARE]):
+        handler = get_asgi_application()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await handler({**scope, "urlconf": patterns}, receive, send)
@@ -79,6 +91,14 @@ def urlconf_of_scope(
         return await get_response(request)
 
     return middleware
+
+
+@sync_only_middleware
+def synchronous(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """What projects still have many of: Django runs everything inside it in a thread."""
+    return lambda request: get_response(request)
 
 
 @dataclass(frozen=True)

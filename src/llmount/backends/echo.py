@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import anyio
@@ -17,6 +17,7 @@ from ..framing import dumps
 from ..types import (
     Event,
     Finish,
+    FinishReason,
     Model,
     Prompt,
     ReasoningDelta,
@@ -92,7 +93,7 @@ class EchoBackend:
         if prompt.model not in self._models:
             raise ModelNotFound(prompt.model)
         started = first = time.perf_counter_ns()
-        clock = random.Random(self.seed)
+        clock = random.Random(self.seed) if self.delay else None
         completion = reasoning = 0
         called = False
         for step in self.script(prompt) if callable(self.script) else self.script:
@@ -101,15 +102,17 @@ class EchoBackend:
                 continue
             if isinstance(step, Fail):
                 raise step.error
-            if self.delay:
+            if clock is not None:
                 await anyio.sleep(self.delay * (1 + self.jitter * clock.uniform(-1, 1)))
-            first = first if completion else time.perf_counter_ns()
+            if not completion:
+                first = time.perf_counter_ns()
             if isinstance(step, Finish):
                 yield step
                 return
             completion += 1
-            reasoning += isinstance(step, ReasoningDelta)
-            called |= isinstance(step, ToolCallDelta)
+            if not isinstance(step, TextDelta):
+                reasoning += isinstance(step, ReasoningDelta)
+                called |= isinstance(step, ToolCallDelta)
             yield step
         now = time.perf_counter_ns()
         yield Finish(
@@ -154,31 +157,40 @@ def echo(prompt: Prompt) -> Iterator[Step]:
         yield ToolCallDelta(0, call_id, name)
         yield ToolCallDelta(0, arguments=dumps(sample(parameters or {"type": "object"})))
         return
-    said = tokens(_text(prompt))
+    said, reason = _said(prompt)
+    if prompt.logprobs is None:
+        yield from map(TextDelta, said)
+    else:
+        for token in said:
+            yield _with_logprobs(token, prompt.logprobs)
     asked = _asked(prompt)
-    reason: Finish = Finish()
-    text = ""
-    spoken: list[str] = []
-    for token in said:
-        if prompt.sampling.max_tokens is not None and len(spoken) == prompt.sampling.max_tokens:
-            reason = Finish(reason="length")
-            break
-        cut = _cut(text + token, prompt.sampling.stop)
-        if cut is not None:
-            if rest := (text + token)[len(text) : cut]:
-                spoken.append(rest)
-                yield _delta(rest, prompt)
-            break
-        text += token
-        spoken.append(token)
-        yield _delta(token, prompt)
     thought = 1 if prompt.reasoning else 0
-    yield replace(
-        reason,
-        usage=Usage(prompt=len(asked), completion=len(spoken) + thought, reasoning=thought),
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt=len(asked), completion=len(said) + thought, reasoning=thought),
         timings=Timings(prompt=1, completion=max(1, time.perf_counter_ns() - started)),
-        context=tuple(zlib.crc32(token.encode()) % 50_000 for token in (*asked, *spoken)),
+        context=tuple([zlib.crc32(token.encode()) % 50_000 for token in asked + said]),
     )
+
+
+def _said(prompt: Prompt) -> tuple[list[str], FinishReason]:
+    """The tokens of the echo, and why there are no more."""
+    said = tokens(_text(prompt))
+    reason: FinishReason = "stop"
+    limit, stops = prompt.sampling.max_tokens, prompt.sampling.stop
+    if limit is not None and 0 <= limit < len(said):
+        said, reason = said[:limit], "length"
+    if not any(stops):
+        return said, reason
+    text = ""
+    for number, token in enumerate(said):
+        cut = _cut(text + token, stops)
+        if cut is not None:
+            # What the token has before the stop sequence, if it does not begin earlier.
+            rest = token[: max(0, cut - len(text))]
+            return [*said[:number], rest] if rest else said[:number], "stop"
+        text += token
+    return said, reason
 
 
 def _tool(prompt: Prompt) -> str | None:
@@ -202,14 +214,12 @@ def _cut(text: str, stops: Sequence[str]) -> int | None:
     return min(found, default=None)
 
 
-def _delta(token: str, prompt: Prompt) -> TextDelta:
-    if prompt.logprobs is None:
-        return TextDelta(token)
+def _with_logprobs(token: str, count: int) -> TextDelta:
     # Some number, but the same one for the same token.
     logprob = -(1 + zlib.crc32(token.encode()) % 999) / 1000
-    others = (token, *(f"{token}{number}" for number in range(1, prompt.logprobs)))
+    others = (token, *(f"{token}{number}" for number in range(1, count)))
     top = tuple(
         TokenLogprob(other, logprob - rank, other.encode())
-        for rank, other in enumerate(others[: prompt.logprobs])
+        for rank, other in enumerate(others[:count])
     )
     return TextDelta(token, (TokenLogprob(token, logprob, token.encode(), top),))
