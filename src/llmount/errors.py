@@ -31,6 +31,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .types import Quota
+
 __all__ = [
     "ApiError",
     "BackendError",
@@ -141,7 +143,13 @@ class Unsupported(BadRequest):
 
 
 class Unauthenticated(ApiError):
+    """No key, or not a good one; `missing` says which."""
+
     status = 401
+
+    def __init__(self, message: str = "not authenticated", *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class Forbidden(ApiError):
@@ -198,13 +206,20 @@ class UnsupportedMediaType(ApiError):
 
 
 class RateLimited(ApiError):
-    """Too many requests. `retry_after` in seconds, where it is known."""
+    """Too many requests. `retry_after` in seconds and `quota`, where they are known."""
 
     status = 429
 
-    def __init__(self, message: str = "rate limit exceeded", *, retry_after: float | None = None):
+    def __init__(
+        self,
+        message: str = "rate limit exceeded",
+        *,
+        retry_after: float | None = None,
+        quota: Quota | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.quota = quota
 
 
 class InternalError(ApiError):

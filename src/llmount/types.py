@@ -28,6 +28,7 @@ __all__ = [
     "Model",
     "Part",
     "Prompt",
+    "Quota",
     "ReasoningDelta",
     "Residency",
     "Resident",
@@ -331,6 +332,16 @@ class Resident(Protocol):
     async def unload(self, model: str, /) -> None: ...
 
     async def resident(self) -> Sequence[Residency]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Requests that may be sent in this window, those that are left, and its end in Unix
+    seconds."""
+
+    limit: int
+    remaining: int
+    reset: float
 
 
 # Images
