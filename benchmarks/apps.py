@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 from llmount.app import ai_app, chat_app, gateway, generate_app
-from llmount.backends.echo import EchoBackend
+from llmount.backends.echo import EchoBackend, tokens
 from llmount.contract import Contract
-from workloads import WORKLOADS, Workload
+from llmount.types import Event, Finish, Prompt, TextDelta, Usage
+from workloads import LONG, SHORT, WORKLOADS, Workload
 
 __all__ = ["bare_app", "llmount_app"]
 
@@ -22,7 +23,17 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_echo = EchoBackend()
+_SHORT, _LONG = (tuple(TextDelta(token) for token in tokens(text)) for text in (SHORT, LONG))
+_USAGE = Usage(prompt=9, completion=9)
+
+
+def _script(prompt: Prompt) -> Iterable[Event]:
+    """Events that are ready, so that the layer is measured and not who answers."""
+    long = prompt.messages[-1].text == LONG
+    return (*(_LONG if long else _SHORT), Finish(usage=_USAGE))
+
+
+_echo = EchoBackend(_script)
 llmount_app = gateway(
     {"/api": generate_app(_echo), "/v1": chat_app(_echo), "/ai/v1": ai_app({"echo": _echo})}
 )

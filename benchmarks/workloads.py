@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CHAT", "WORKLOADS", "Workload"]
+__all__ = ["CHAT", "LONG", "SHORT", "WORKLOADS", "Workload"]
 
-_SENTENCE = "The quick brown fox jumps over the lazy dog"
+SHORT = "The quick brown fox jumps over the lazy dog"
 # The echo gives a word back an item, and the streams end with one or two items more.
-_FIFTY_WORDS = " ".join(f"word{number}" for number in range(49))
+LONG = " ".join(f"word{number}" for number in range(49))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ WORKLOADS = (
     Workload(
         "generate",
         "/api/generate",
-        {"model": "echo", "prompt": _SENTENCE, "stream": False},
+        {"model": "echo", "prompt": SHORT, "stream": False},
         "generate/ollama",
         "generate",
     ),
     Workload(
         "generate, streamed",
         "/api/generate",
-        {"model": "echo", "prompt": _FIFTY_WORDS},
+        {"model": "echo", "prompt": LONG},
         "generate/ollama",
         "generate",
         stream=True,
@@ -52,14 +52,14 @@ WORKLOADS = (
     Workload(
         "chat",
         "/v1/chat/completions",
-        _chat(_SENTENCE),
+        _chat(SHORT),
         "chat/openai",
         "createChatCompletion",
     ),
     Workload(
         "chat, streamed",
         "/v1/chat/completions",
-        _chat(_FIFTY_WORDS, stream=True),
+        _chat(LONG, stream=True),
         "chat/openai",
         "createChatCompletion",
         stream=True,
@@ -67,7 +67,7 @@ WORKLOADS = (
     Workload(
         "ai completion",
         "/ai/v1/completion",
-        {"model": "echo:echo", "prompt": _SENTENCE},
+        {"model": "echo:echo", "prompt": SHORT},
         "ai/geenii",
         "completion",
     ),

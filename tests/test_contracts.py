@@ -9,6 +9,7 @@
     asked: what the backend was asked, as far as told: a part of the `Prompt`
     told: what a backend that holds models in memory was told
     status, answer | text | items, answers: status (200), the body or items, and headers
+    undocumented: why the document does not have such an answer
 
 Values are compared with their type, objects with the order of their keys. Words in angle
 brackets (`PLACEHOLDERS`) stand for what differs from run to run. Every answer is held to
@@ -19,12 +20,8 @@ headers, and a stream as a whole.
 from __future__ import annotations
 
 import base64
-import builtins
 import dataclasses
-import re
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -32,217 +29,37 @@ import httpx
 import pytest
 import yaml
 
-from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, errors, generate_app
+from llmount import errors
 from llmount.app import App
-from llmount.backends.echo import Fail, Step
 from llmount.contract import Contract, Operation, names
-from llmount.framing import dumps_bytes, framing_of, loads
+from llmount.framing import framing_of
+from llmount.jsontext import dumps_bytes, loads
 from llmount.testing.transport import ASGITransport
-from llmount.types import (
-    Event,
-    Finish,
-    Model,
-    Prompt,
-    ReasoningDelta,
-    Residency,
-    TextDelta,
-    Timings,
-    TokenLogprob,
-    ToolCallDelta,
-    Usage,
+from tests.contract_cases import (
+    FOLDER,
+    SERVERS,
+    Case,
+    InMemory,
+    Scripted,
+    cases_of,
+    differences,
+    raised,
 )
 
-FOLDER = Path(__file__).parent / "contracts"
-Case = Mapping[str, Any]
-
-
-# The data
-
-
-def cases_of(contract: str) -> Iterator[tuple[str, Case]]:
-    """The cases of a document, each with the id of its operation."""
-    for file in sorted((FOLDER / contract.replace("/", "-")).glob("*.yaml")):
-        for case in yaml.safe_load(file.read_text("utf-8"))["cases"]:
-            yield file.stem, case
-
-
 ALL = [(name, operation, case) for name in names() for operation, case in cases_of(name)]
+OF_REQUESTS = (
+    "BodyTooLarge",
+    "InvalidRequest",
+    "MalformedBody",
+    "MethodNotAllowed",
+    "RouteNotFound",
+    "UnsupportedMediaType",
+)
+"""The errors that no backend raises: the server itself finds them."""
+
 UNPROVOKED: Mapping[str, Mapping[str, str]] = yaml.safe_load(
     (FOLDER / "unprovoked.yaml").read_text("utf-8")
 )
-
-
-# The scripted backend
-
-
-def raised(described: Any) -> Exception:
-    """`BackendError`, or `{BackendError: {upstream_status: 500}}`, or a list of arguments."""
-    [(name, arguments)] = described.items() if isinstance(described, dict) else [(described, {})]
-    kind = getattr(errors, name, None) or getattr(builtins, name)
-    error = kind(**arguments) if isinstance(arguments, dict) else kind(*arguments)
-    assert isinstance(error, Exception)
-    return error
-
-
-def logprob(token: str, value: float, top: Sequence[Any] = ()) -> TokenLogprob:
-    return TokenLogprob(token, value, token.encode(), tuple(logprob(*each) for each in top))
-
-
-def finish(
-    reason: Any, usage: Any = None, timings: Any = None, context: Any = (), raw: Any = None
-) -> Finish:
-    return Finish(
-        reason=reason,
-        usage=Usage(**usage or {}),
-        timings=Timings(**timings or {}),
-        context=tuple(context),
-        raw=raw,
-    )
-
-
-STEPS: Mapping[str, Callable[..., Step]] = {
-    "text": lambda text, logprobs=(): TextDelta(text, tuple(logprob(*each) for each in logprobs)),
-    "reasoning": ReasoningDelta,
-    "call": ToolCallDelta,
-    "fail": lambda described: Fail(raised(described)),
-    "finish": finish,
-}
-
-
-def step(described: Mapping[str, Any]) -> Step:
-    """A step is named by its first key, whose value is its first argument."""
-    name, *rest = described
-    return STEPS[name](described[name], **{key: described[key] for key in rest})
-
-
-class Scripted(EchoBackend):
-    """An `EchoBackend` that remembers what it was asked and can fail to list its models."""
-
-    def __init__(self, case: Case) -> None:
-        listed = case.get("models", ["echo"])
-        self._failure = raised(listed["fail"]) if isinstance(listed, dict) else None
-        known = [
-            Model(**{**each, "capabilities": frozenset(each.get("capabilities", ("completion",)))})
-            if isinstance(each, dict)
-            else each
-            for each in ([] if self._failure else listed)
-        ]
-        script = [step(each) for each in case["script"]] if "script" in case else None
-        super().__init__(script, models=known)
-        self.asked: list[Prompt] = []
-        self.told: list[Any] = []
-
-    async def models(self) -> Sequence[Model]:
-        if self._failure is not None:
-            raise self._failure
-        return await super().models()
-
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
-        self.asked.append(prompt)
-        events = super().generate(prompt)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
-
-
-class InMemory(Scripted):
-    """One that holds models in memory."""
-
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
-        self._resident = [
-            Residency(**{**each, "model": Model(name=each["model"])}) for each in case["resident"]
-        ]
-
-    async def load(self, model: str, keep_alive: float | None) -> None:
-        self.told.append(["load", model, keep_alive])
-
-    async def unload(self, model: str) -> None:
-        self.told.append(["unload", model])
-
-    async def resident(self) -> Sequence[Residency]:
-        return self._resident
-
-
-def images(case: Case) -> Mapping[str, Any]:
-    failure = raised(case["drawing"]["fail"]) if "drawing" in case else None
-    return {"failure": failure}
-
-
-SERVERS: Mapping[str, Callable[[Case, Scripted, Mapping[str, Any]], App]] = {
-    "generate/ollama": lambda case, backend, options: generate_app(
-        backend, images=ScriptedImageBackend(["painter"], **images(case)), **options
-    ),
-    "chat/openai": lambda case, backend, options: chat_app(backend, **options),
-    "ai/geenii": lambda case, backend, options: ai_app(
-        {"mine": backend, "ollama": backend, "openai": backend},
-        images={"openai": ScriptedImageBackend(**images(case)), "easel": ScriptedImageBackend()},
-        **options,
-    ),
-}
-
-
-# Comparing
-
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z"
-
-PLACEHOLDERS: Mapping[str, str | Callable[[Any], bool]] = {
-    "id": r"[A-Za-z0-9_-]{10,}",
-    "hex": r"[0-9a-f]+",
-    "timestamp": _TIME,
-    "base64": r"[A-Za-z0-9+/]{64,}={0,2}",
-    "digits": r"\d+",
-    "any": r"(?s).+",
-    "nanoseconds": lambda value: value >= 1,
-    "now": lambda value: abs(value - time.time()) < 60,
-}
-"""What a text in their place matches, or a test of the integer there."""
-
-_SAME = ("id", "now")
-"""What has to be the same everywhere in one answer."""
-
-_PLACEHOLDER = re.compile(r"<(\w+)>")
-
-
-def differences(
-    actual: Any, wanted: Any, where: str = "$", *, seen: dict[str, Any], ordered: bool = True
-) -> Iterator[str]:
-    """Where the two differ. ordered: objects have the same keys in the same order, rather
-    than at least those that are wanted."""
-    if isinstance(wanted, str) and _PLACEHOLDER.search(wanted):
-        yield from _unmatched(actual, wanted, where, seen)
-    elif isinstance(wanted, dict) and isinstance(actual, dict):
-        if ordered and list(actual) != list(wanted):
-            yield f"{where}: keys are {list(actual)}, not {list(wanted)}"
-        for key in wanted.keys() & actual.keys() if ordered else wanted:
-            yield from differences(
-                actual.get(key), wanted[key], f"{where}.{key}", seen=seen, ordered=ordered
-            )
-    elif isinstance(wanted, list) and isinstance(actual, list | tuple):
-        if len(actual) != len(wanted):
-            yield f"{where}: {len(actual)} values, not {len(wanted)}: {actual!r}"
-        for number, (one, other) in enumerate(zip(actual, wanted, strict=False)):
-            yield from differences(one, other, f"{where}[{number}]", seen=seen, ordered=ordered)
-    elif type(actual) is not type(wanted) or actual != wanted:
-        yield f"{where}: {actual!r}, not {wanted!r}"
-
-
-def _unmatched(actual: Any, wanted: str, where: str, seen: dict[str, Any]) -> Iterator[str]:
-    name, *others = _PLACEHOLDER.findall(wanted)
-    meaning = PLACEHOLDERS[name]
-    if callable(meaning):
-        fits = type(actual) is int and meaning(actual)
-    else:
-        assert not others, "one placeholder a text"
-        before, after = map(re.escape, wanted.split(f"<{name}>"))
-        pattern = f"{before}(?:{meaning}){after}" if name != "any" else meaning
-        fits = isinstance(actual, str) and re.fullmatch(pattern, actual) is not None
-    if not fits:
-        yield f"{where}: {actual!r} is no {wanted}"
-    elif name in _SAME and seen.setdefault(wanted, actual) != actual:
-        yield f"{where}: {actual!r}, where it was {seen[wanted]!r} before"
 
 
 # Running
@@ -310,7 +127,7 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
 
     found: list[str] = []
     seen: dict[str, Any] = {}
-    if "path" not in case:
+    if "path" not in case and "undocumented" not in case:
         found.extend(undocumented(contract, operation, response))
     if "items" in case:
         found.extend(_compare_stream(operation, response, case["items"], seen))
@@ -371,6 +188,19 @@ def test_every_documented_status_has_a_case_or_a_reason(name: str) -> None:
     }
     seen = {f"{operation} {case.get('status', 200)}" for operation, case in cases_of(name)}
     assert documented - seen == UNPROVOKED.get(name, {}).keys()
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_error_of_a_backend_has_a_case(name: str) -> None:
+    failures = [
+        raised(each["fail"])
+        for _, case in cases_of(name)
+        for each in case.get("script", ())
+        if "fail" in each
+    ]
+    seen = {type(failure).__name__ for failure in failures}
+    known = {each for each in errors.__all__ if each not in ("Violation", *OF_REQUESTS)}
+    assert known - seen == set()
 
 
 @pytest.mark.parametrize("name", names())

@@ -31,12 +31,14 @@ class Media:
     """One media type of a request or a response; `name` is sent as the Content-Type.
 
     schema describes the whole body (of a stream: all its items as an array); item one
-    item of a stream. Both compile on first use.
+    item of a stream. Both compile on first use. framing: a name for `framing_of`; the
+    media type, unless the document has an `x-framing`.
     """
 
     name: str
     schema: Schema | None = None
     item: Schema | None = None
+    framing: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -74,6 +76,9 @@ class Operation:
     pattern: re.Pattern[str] | None = None
     whole: Media | None = field(init=False)
     stream: Media | None = field(init=False)
+    _media: dict[tuple[int, bool], Media | None] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         good = self.responses.get("200", ())
@@ -93,8 +98,13 @@ class Operation:
 
     def media(self, status: int, *, text: bool = False) -> Media | None:
         """The media type of an answer with this status, textual or not."""
-        keys = (str(status), f"{status // 100}XX", "default")
-        for key in keys:
+        try:
+            return self._media[status, text]
+        except KeyError:
+            return self._media.setdefault((status, text), self._find_media(status, text))
+
+    def _find_media(self, status: int, text: bool) -> Media | None:
+        for key in (str(status), f"{status // 100}XX", "default"):
             for media in self.responses.get(key, ()):
                 if media.is_text == text:
                     return media
@@ -232,7 +242,12 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                 defaults=tuple(_defaults(document, body_schema)),
                 responses={
                     str(status): tuple(
-                        Media(media_type, schema(m.get("schema")), schema(m.get("itemSchema")))
+                        Media(
+                            media_type,
+                            schema(m.get("schema")),
+                            schema(m.get("itemSchema")),
+                            m.get("x-framing", media_type),
+                        )
                         for media_type, m in _resolve(document, response).get("content", {}).items()
                     )
                     for status, response in described.get("responses", {}).items()

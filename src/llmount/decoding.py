@@ -1,17 +1,16 @@
 """Bytes to a JSON value that the rest of the code may trust.
 
-Stricter than `json.loads`, so that what is accepted can be validated, re-encoded and
-passed on: UTF-8 only, no NaN or infinity, no lone surrogate, a bounded depth.
+Stricter than `jsontext.loads`, so that what is accepted can be validated, re-encoded and
+passed on: UTF-8 only, no lone surrogate, a bounded depth.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import NoReturn
 
 from .errors import MalformedBody
+from .jsontext import NotFinite, TooDeep, loads
 from .types import JSON
 
 __all__ = ["MAX_DEPTH", "decode"]
@@ -30,23 +29,14 @@ def decode(body: bytes, *, max_depth: int = MAX_DEPTH) -> JSON:
         raise MalformedBody(
             f"invalid UTF-8 at byte {error.start}", reason="encoding", position=error.start
         ) from None
-    if not text or text.isspace():
-        raise MalformedBody("the request body is empty", reason="empty")
     try:
-        value = _DECODER.decode(text)
+        value = loads(text)
     except json.JSONDecodeError as error:
-        truncated = not text[error.pos :].strip() or error.msg.startswith("Unterminated string")
-        raise MalformedBody(
-            f"{error.msg} at character {error.pos}",
-            reason="truncated" if truncated else "syntax",
-            position=error.pos,
-            found=text[error.pos : error.pos + 1],
-        ) from None
-    except RecursionError:
+        raise _no_json(text, error) from None
+    except NotFinite as error:
+        raise MalformedBody(str(error), reason="number") from None
+    except TooDeep:
         raise _too_deep(max_depth) from None
-    except ValueError as error:
-        # Python refuses integers of more than a few thousand digits.
-        raise MalformedBody("a number is out of range", reason="number") from error
     # A value cannot be deeper than it has brackets, so most bodies need no walk.
     if body.count(b"[") + body.count(b"{") > max_depth:
         _check_depth(value, max_depth)
@@ -55,18 +45,16 @@ def decode(body: bytes, *, max_depth: int = MAX_DEPTH) -> JSON:
     return value
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise MalformedBody(f"{name} is not JSON", reason="number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise MalformedBody("a number is out of range", reason="number")
-    return number
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+def _no_json(text: str, error: json.JSONDecodeError) -> MalformedBody:
+    if not text or text.isspace():
+        return MalformedBody("the request body is empty", reason="empty")
+    truncated = not text[error.pos :].strip() or error.msg.startswith("Unterminated string")
+    return MalformedBody(
+        f"{error.msg} at character {error.pos}",
+        reason="truncated" if truncated else "syntax",
+        position=error.pos,
+        found=text[error.pos : error.pos + 1],
+    )
 
 
 def _too_deep(max_depth: int) -> MalformedBody:

@@ -18,8 +18,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import anyio
-from anyio.abc import ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from asgiref.sync import AsyncToSync
 from django.contrib.auth import decorators as auth
 from django.core.exceptions import ImproperlyConfigured
@@ -85,8 +84,9 @@ class _Bridge(AsyncIterator[bytes]):
 
     The app runs in a task of its own, because Django asks for the head in one task (the
     view's, with synchronous middleware) and for the body in another. That task keeps no
-    reference to this object: whoever drops the answer without a word, as Django does if
-    the client leaves while middleware looks at it, ends the work too.
+    reference to this object, so an answer that is dropped without being closed ends the
+    work too, once it is collected. Django drops one so if the client leaves while
+    middleware looks at it.
     """
 
     def __init__(self, app: App, request: ASGIRequest, route: str) -> None:
@@ -109,27 +109,29 @@ class _Bridge(AsyncIterator[bytes]):
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         status = head["status"]
-        if not first.get("more_body"):
-            self.close()
-            return HttpResponse(first["body"], status=status, headers=headers)
-        self._first: bytes | None = first["body"]
-        return StreamingHttpResponse(self, status=status, headers=headers)
+        self._first = bytes(first.get("body", b""))
+        if first.get("more_body"):
+            return StreamingHttpResponse(self, status=status, headers=headers)
+        await self._task
+        self.close()
+        return HttpResponse(self._first, status=status, headers=headers)
 
     async def __anext__(self) -> bytes:
-        if self._first is not None:
-            piece, self._first = self._first, None
+        if self._first:
+            piece, self._first = self._first, b""
             return piece
-        if (message := await self._next()) is None:
-            raise StopAsyncIteration
-        return bytes(message.get("body", b""))
+        while (message := await self._next()) is not None:
+            if piece := bytes(message.get("body", b"")):
+                return piece
+        raise StopAsyncIteration
 
     async def _next(self) -> Message | None:
         """The app's next message, or None at its end. Raises what the app raised."""
         try:
             return await self._messages.receive()
         except anyio.EndOfStream:
-            self.close()
             await self._task
+            self.close()
             return None
         except asyncio.CancelledError:
             self.close()
@@ -138,7 +140,9 @@ class _Bridge(AsyncIterator[bytes]):
             raise
 
 
-async def _run(app: App, scope: Scope, receive: Receive, sender: ObjectSendStream[Message]) -> None:
+async def _run(
+    app: App, scope: Scope, receive: Receive, sender: MemoryObjectSendStream[Message]
+) -> None:
     async def send(message: Message) -> None:
         await sender.send(message)
         if message.get("more_body"):
@@ -147,7 +151,7 @@ async def _run(app: App, scope: Scope, receive: Receive, sender: ObjectSendStrea
             # gives to `sync_to_async`; without that thread it takes the request's own.
             AsyncToSync.executors.current = None
 
-    async with sender:
+    with sender:
         await app(scope, receive, send)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from .contract import Operation, essence
 from .decoding import decode
 from .dialects.protocol import Answer, Reply, Request
 from .errors import ApiError, InternalError, UnsupportedMediaType
-from .framing import dumps_bytes
+from .jsontext import dumps_bytes
 from .routing import Endpoint, Surface
 from .streaming import (
     BadAnswer,
     Disconnected,
+    Message,
     Receive,
     Scope,
     Send,
@@ -144,7 +144,7 @@ class Exchange:
         headers = [("content-type", name), *headers]
         await send_bytes(self._send, status, body, headers, head=head)
 
-    async def _send(self, message: Any) -> None:
+    async def _send(self, message: Message) -> None:
         self.started = True
         try:
             await self.send(message)

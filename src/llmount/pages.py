@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .contract import Contract
-from .framing import dumps_bytes
+from .jsontext import dumps_bytes
 from .streaming import Scope, Send, send_bytes
 
 __all__ = ["Page", "document_page", "try_page"]

@@ -18,12 +18,14 @@ import anyio
 from .contract import Media, essence
 from .dialects.protocol import Headers, Run
 from .errors import BackendError, BodyTooLarge, Violation
-from .framing import framing_of, loads
+from .framing import framing_of
+from .jsontext import loads
 from .types import JSON
 
 __all__ = [
     "BadAnswer",
     "Disconnected",
+    "Message",
     "Outlet",
     "Receive",
     "Scope",
@@ -128,6 +130,7 @@ async def _while_connected_anyio(receive: Receive, work: Callable[[], Awaitable[
 async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.current_task()
     assert task is not None
+    earlier = task.cancelling()
     left = False
 
     async def watch() -> None:
@@ -139,21 +142,19 @@ async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitabl
     watcher = asyncio.create_task(watch())
     try:
         await work()
+        if left:
+            # An eager task may have cancelled us before the work began: if that has not
+            # reached us yet, it has to be here, not at the host's next await.
+            await asyncio.sleep(0)
     except asyncio.CancelledError:
         # Ours, unless the host has cancelled as well.
-        if not left or task.uncancel() > 0:
+        if not left or task.cancelling() > earlier + 1:
             raise
-    else:
-        if left:
-            # The work ended before our cancellation reached it: take it back here, or
-            # it would strike the host's next await.
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                if task.uncancel() > 0:
-                    raise
     finally:
         watcher.cancel()
+        if left:
+            # However the work took it: the host counts cancellations.
+            task.uncancel()
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -188,7 +189,7 @@ class Outlet:
     @classmethod
     def of(cls, media: Media, *, check: bool = False) -> Outlet:
         """check: hold every item to the document as it is framed (`BadAnswer`)."""
-        encode = framing_of(media.name).encode
+        encode = framing_of(media.framing).encode
         schema = media.carried
         if not check or schema is None:
             return cls(media.name.encode("latin-1"), encode)
@@ -221,54 +222,48 @@ async def send_stream(
 
     Raises whatever is raised before that; what is raised later is drawn in band.
     """
-    frame, codec = outlet.frame, run.codec
-    items = codec.items
+    codec, frame = run.codec, outlet.frame
+    items, join = codec.items, b"".join
+    begun = False
     async with aclosing(run.events) as events:
-        # Nothing is sent for an event that has no item yet, so wait for the first that has.
-        frames = b""
-        while not frames:
-            try:
-                event = await anext(events)
-            except StopAsyncIteration:
-                raise _unfinished() from None
-            frames = b"".join(map(frame, items(event)))
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", outlet.content_type),
-                    (b"cache-control", b"no-cache"),
-                    (b"x-accel-buffering", b"no"),
-                    *_encode(headers),
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": frames, "more_body": True})
-        while not codec.finished:
-            try:
-                try:
-                    event = await anext(events)
-                except StopAsyncIteration:
-                    raise _unfinished() from None
-                frames = b"".join(map(frame, items(event)))
-            except Exception as error:
-                frames = b"".join(map(frame, draw_item(error)))
-                await send({"type": "http.response.body", "body": frames, "more_body": True})
-                break
-            if frames:
-                await send({"type": "http.response.body", "body": frames, "more_body": True})
+        try:
+            async for event in events:
+                frames = join(map(frame, items(event)))
+                # Not even a status is sent for an event that has no item.
+                if not begun and (frames or codec.finished):
+                    begun = True
+                    await send(_stream_start(outlet, headers))
+                if frames:
+                    await send({"type": "http.response.body", "body": frames, "more_body": True})
+                if codec.finished:
+                    break
+            else:
+                raise BackendError("the backend ended its answer without finishing it")
+        except Exception as error:
+            if not begun:
+                raise
+            frames = join(map(frame, draw_item(error)))
+            await send({"type": "http.response.body", "body": frames, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+def _stream_start(outlet: Outlet, headers: Headers) -> Message:
+    return {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [
+            (b"content-type", outlet.content_type),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *_encode(headers),
+        ],
+    }
 
 
 async def collect(run: Run) -> JSON:
     """The whole answer of a generation that is not streamed."""
     async with aclosing(run.events) as events:
         return run.codec.whole([event async for event in events])
-
-
-def _unfinished() -> BackendError:
-    return BackendError("the backend ended its answer without finishing it")
 
 
 def _encode(headers: Headers) -> Iterable[tuple[bytes, bytes]]:

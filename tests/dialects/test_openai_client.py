@@ -20,7 +20,7 @@ from llmount.errors import (
     RateLimited,
     Unsupported,
 )
-from llmount.framing import dumps
+from llmount.jsontext import dumps
 from llmount.types import (
     AudioPart,
     Event,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
+import gc
 import json
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -219,13 +220,24 @@ async def test_the_first_word_arrives_before_the_second_is_said(middleware: list
     ):
         assert response.status_code == 200
         zipped = response.headers.get("content-encoding") == "gzip"
-        text = b""
+        text = zipped_text = b""
         async for piece in response.aiter_raw():
-            text += gzip.decompress(piece) if zipped else piece
+            zipped_text += piece
+            text = unzip(zipped_text) if zipped else zipped_text
             if b"first" in text and not go_on.is_set():
                 assert b"second" not in text
                 go_on.set()
     assert b"second" in text
+
+
+def unzip(data: bytes) -> bytes:
+    """What there is so far: Django 5 zips each piece by itself, Django 6 the whole."""
+    text = b""
+    while data:
+        decoder = zlib.decompressobj(wbits=31)
+        text += decoder.decompress(data)
+        data = decoder.unused_data
+    return text
 
 
 @pytest.mark.parametrize("middleware", [[], ["hosts.synchronous"]], ids=["usual", "synchronous"])
@@ -297,8 +309,10 @@ async def test_leaving_while_middleware_looks_at_the_answer_stops_the_work() -> 
         path("api/", include(llmount.django.urls(generate_app(ending)))),
         middleware=[f"{__name__}.slow_on_the_way_out"],
     )
-    async with client_of(project) as client, anyio.create_task_group() as group:
-        group.start_soon(_leave_when_reached, project)
+    with anyio.fail_after(SECONDS):
+        await _leave_when_reached(project)
+        # Django 6 leaves the answer in a cycle of references.
+        gc.collect()
         await ending.ended.wait()
 
 

@@ -12,15 +12,20 @@ from django.urls import include, path
 from fastapi import FastAPI
 from hosts import ASGIApp, bare, django_mount, django_project, django_urls, fastapi, starlette
 from servers import SECONDS, Witness, post, serving
-from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.base import (  # noqa: TID251 (hosts use it)
+    BaseHTTPMiddleware,
+    RequestResponseEndpoint,
+)
+from starlette.requests import Request
+from starlette.responses import Response
 
 import llmount.django
-from llmount import App, EchoBackend, chat_app
+from llmount import App, EchoBackend, chat_app, gateway
 
 
 def fastapi_with_middleware(outer: str, apps: dict[str, App]) -> ASGIApp:
-    async def passes(request: object, call_next: Callable[[object], object]) -> object:
-        return await call_next(request)  # type: ignore[misc]
+    async def passes(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
 
     host = FastAPI()
     host.add_middleware(BaseHTTPMiddleware, dispatch=passes)
@@ -57,8 +62,6 @@ def host(request: pytest.FixtureRequest) -> Callable[[App], ASGIApp]:
     """Mounts an app at "/v1"; the bare app has its routes there as well."""
     build = HOSTS[request.param]
     if build is bare:
-        from llmount import gateway
-
         return lambda app: gateway({"/v1": app})
     return lambda app: build("", {"/v1": app})
 

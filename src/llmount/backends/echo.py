@@ -13,7 +13,7 @@ from typing import TypeAlias
 import anyio
 
 from ..errors import ModelNotFound
-from ..framing import dumps
+from ..jsontext import dumps
 from ..types import (
     Event,
     Finish,

@@ -26,7 +26,8 @@ from ..errors import (
     Overloaded,
     RateLimited,
 )
-from ..framing import Decoder, FramingError, dumps_bytes, framing_of, loads
+from ..framing import Decoder, FramingError, framing_of
+from ..jsontext import dumps_bytes, loads
 from ..types import JSON, Event, Model, Prompt
 
 __all__ = ["OllamaBackend", "OpenAIBackend", "Timeouts"]

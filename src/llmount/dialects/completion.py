@@ -56,22 +56,22 @@ def gather(events: Iterable[Event]) -> Completion:
     calls = ToolCalls()
     logprobs: list[TokenLogprob] = []
     for event in events:
-        match event:
-            case TextDelta():
-                text.append(event.text)
+        if isinstance(event, TextDelta):
+            text.append(event.text)
+            if event.logprobs:
                 logprobs.extend(event.logprobs)
-            case ReasoningDelta():
-                reasoning.append(event.text)
-            case ToolCallDelta():
-                calls.add(event)
-            case Finish():
-                return Completion(
-                    text="".join(text),
-                    reasoning="".join(reasoning),
-                    tool_calls=tuple(calls),
-                    logprobs=tuple(logprobs),
-                    finish=event,
-                )
+        elif isinstance(event, ReasoningDelta):
+            reasoning.append(event.text)
+        elif isinstance(event, ToolCallDelta):
+            calls.add(event)
+        else:
+            return Completion(
+                text="".join(text),
+                reasoning="".join(reasoning),
+                tool_calls=tuple(calls),
+                logprobs=tuple(logprobs),
+                finish=event,
+            )
     raise BackendError("the backend ended its answer without finishing it")
 
 

@@ -25,7 +25,7 @@ from ..errors import (
     UnsupportedMediaType,
     Violation,
 )
-from ..framing import dumps
+from ..jsontext import dumps
 from ..types import (
     JSON,
     Backend,

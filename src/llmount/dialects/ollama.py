@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ..contract import Contract, Operation
 from ..errors import ApiError, BackendError, BadRequest, ModelNotFound
-from ..framing import loads
+from ..jsontext import loads
 from ..types import (
     JSON,
     Backend,
@@ -34,7 +34,7 @@ from ..types import (
 )
 from .completion import Completion, ToolCalls, gather
 from .ollama_errors import draw
-from .ollama_request import chat_prompt, duration, generate_prompt, image_prompt
+from .ollama_request import bare, chat_prompt, duration, generate_prompt, image_prompt
 from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
 
 __all__ = ["CHAT", "GENERATE", "Ollama", "Written", "timestamp"]
@@ -105,9 +105,9 @@ class Ollama:
         return Answer(written.empty(reason))
 
     async def _model(self, name: str) -> Model:
-        wanted = _bare(name).casefold()
+        wanted = bare(name).casefold()
         for model in await self.backend.models():
-            if _bare(model.name).casefold() == wanted:
+            if bare(model.name).casefold() == wanted:
                 return model
         raise ModelNotFound(name)
 
@@ -216,12 +216,12 @@ class Written:
         self._has_context = form.has_context and not raw
         self._calls = ToolCalls()
 
-    def items(self, event: Event) -> Iterable[JSON]:
-        if type(event) is TextDelta:
+    def items(self, event: Event) -> Sequence[JSON]:
+        if isinstance(event, TextDelta):
             if event.text or event.logprobs:
-                yield self._item(event.text, logprobs=event.logprobs)
+                return (self._item(event.text, logprobs=event.logprobs),)
         elif isinstance(event, ReasoningDelta):
-            yield self._item("", reasoning=event.text)
+            return (self._item("", reasoning=event.text),)
         elif isinstance(event, ToolCallDelta):
             # Ollama sends a call whole: its arguments are an object.
             self._calls.add(event)
@@ -229,9 +229,10 @@ class Written:
             self.finished = True
             calls = tuple(self._calls)
             if calls and not self._form.calls_at_end:
-                yield self._item("", calls=calls)
-                calls = ()
-            yield self._end(Completion(tool_calls=calls, finish=event))
+                called = self._item("", calls=calls)
+                return (called, self._end(Completion(finish=event)))
+            return (self._end(Completion(tool_calls=calls, finish=event)),)
+        return ()
 
     def whole(self, events: Sequence[Event]) -> JSON:
         return self._end(gather(events))
@@ -403,10 +404,6 @@ def _details(model: Model, *, lengths: bool = False) -> JSON:
 # Names and times
 
 
-def _bare(name: str) -> str:
-    return name.strip().removesuffix(":latest")
-
-
 def _tagged(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
@@ -416,9 +413,16 @@ _FOR_EVER = 253_402_300_799
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """Unix seconds, or now, in UTC as Go writes it: no trailing zeros in the fraction."""
-    nanoseconds = time.time_ns() if seconds is None else int(seconds * 1_000_000_000)
-    whole, fraction = divmod(nanoseconds, 1_000_000_000)
+    """Unix seconds, or now, in UTC as Go writes it: no trailing zeros in the fraction.
+
+    What is beyond the year 9999, where the calendar ends, is its last second.
+    """
+    if seconds is None:
+        whole, fraction = divmod(time.time_ns(), 1_000_000_000)
+    else:
+        # Not in nanoseconds at once, which a float does not hold.
+        whole = int(min(seconds, _FOR_EVER))
+        fraction = int(seconds % 1 * 1_000_000_000) if whole < _FOR_EVER else 0
     if not fraction:
         return f"{_second(whole)}Z"
     return f"{_second(whole)}.{fraction:09d}".rstrip("0") + "Z"

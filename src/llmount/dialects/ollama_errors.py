@@ -69,11 +69,8 @@ def draw(error: ApiError, operation: Operation | None) -> Drawing:
     if isinstance(error, ModelNotFound) and error.model and not _NAME.fullmatch(error.model):
         return Drawing(400, {"error": "invalid model name"})
     if isinstance(error, MethodNotAllowed):
-        return Drawing(405, "405 method not allowed", [("allow", ", ".join(error.allowed))])
-    headers = []
-    if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
-    return Drawing(error.status, {"error": _text(error, operation)}, headers)
+        return Drawing.of(error, "405 method not allowed")
+    return Drawing.of(error, {"error": _text(error, operation)})
 
 
 def _text(error: ApiError, operation: Operation | None) -> str:
@@ -89,6 +86,8 @@ def _text(error: ApiError, operation: Operation | None) -> str:
                 "shorten the prompt, adjust the context length in settings, or use a model with "
                 "a longer context length"
             )
+        case Overloaded():
+            return "server busy, please try again.  maximum pending requests exceeded"
         case Unsupported(model=model, capability="insert") if model:
             return f"registry.ollama.ai/library/{model}:latest does not support insert"
     return error.message

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..errors import BadRequest
-from ..framing import dumps
+from ..jsontext import dumps
 from ..types import (
     JSON,
     ImagePart,
@@ -22,7 +22,7 @@ from ..types import (
     ToolCall,
 )
 
-__all__ = ["chat_prompt", "duration", "generate_prompt", "image_prompt"]
+__all__ = ["bare", "chat_prompt", "duration", "generate_prompt", "image_prompt"]
 
 _SAMPLING = {
     "temperature": float,
@@ -76,7 +76,7 @@ def image_prompt(body: JSON) -> ImagePrompt:
     options = body.get("options") or {}
     seed = options.get("seed")
     return ImagePrompt(
-        model=_bare(body["model"]),
+        model=bare(body["model"]),
         text=body["prompt"],
         width=body.get("width") or None,
         height=body.get("height") or None,
@@ -85,18 +85,19 @@ def image_prompt(body: JSON) -> ImagePrompt:
     )
 
 
-def _bare(model: str) -> str:
+def bare(model: str) -> str:
+    """The name without `:latest`, which is what no tag means."""
     return model.strip().removesuffix(":latest")
 
 
 def _common(body: JSON) -> dict[str, JSON]:
     """What both routes have, as arguments of `Prompt`."""
-    options = {
-        key: value for key, value in (body.get("options") or {}).items() if value is not None
-    }
+    options = {}
+    if body.get("options"):
+        options = {key: value for key, value in body["options"].items() if value is not None}
     return {
-        "model": _bare(body["model"]),
-        "sampling": _sampling(options),
+        "model": bare(body["model"]),
+        "sampling": _sampling(options) if options else _UNSAID,
         "format": body.get("format") or None,
         "reasoning": body.get("think"),
         "logprobs": body["top_logprobs"] if body["logprobs"] else None,
@@ -106,6 +107,9 @@ def _common(body: JSON) -> dict[str, JSON]:
             **{key: body[key] for key in ("truncate", "shift") if body.get(key) is not None},
         },
     }
+
+
+_UNSAID = Sampling()
 
 
 def _sampling(options: dict[str, JSON]) -> Sampling:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..contract import Operation
 from ..errors import ApiError, ModelNotFound
-from ..framing import dumps
+from ..jsontext import dumps
 from ..types import (
     JSON,
     Backend,
@@ -36,6 +36,7 @@ from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
 __all__ = ["OpenAI"]
 
 _DONE = {"data": "[DONE]"}
+_MARK = dumps("\0")
 _FINGERPRINT = "fp_" + hashlib.sha256(b"llmount").hexdigest()[:10]
 
 
@@ -132,24 +133,17 @@ class Chunks:
             "system_fingerprint": _FINGERPRINT,
         }
         self._begun = False
-        # Nearly all chunks differ in their text only: write the rest once.
-        before, after = self._chunk({"content": "\0"})["data"].split('"\\u0000"')
-        self._before, self._after = before, after
 
     def items(self, event: Event) -> list[JSON]:
-        items = self.deltas(event)
         if isinstance(event, Finish):
             self.finished = True
-            items.extend(self.end(event.usage))
-        return items
+            return [*self.deltas(event), *self.end(event.usage)]
+        return self.deltas(event)
 
     def deltas(self, event: Event) -> list[JSON]:
         """The chunks of this answer alone, without what ends the stream."""
-        items: list[JSON] = []
-        if not self._begun:
-            self._begun = True
-            items.append(self._chunk({"role": "assistant", "content": "", "refusal": None}))
-        if type(event) is TextDelta:
+        items: list[JSON] = [] if self._begun else [self._begin()]
+        if isinstance(event, TextDelta):
             if event.logprobs:
                 items.append(self._chunk({"content": event.text}, event.logprobs))
             elif event.text:
@@ -161,6 +155,13 @@ class Chunks:
         elif isinstance(event, Finish):
             items.append(self._chunk({}, finish_reason=event.reason))
         return items
+
+    def _begin(self) -> JSON:
+        self._begun = True
+        # Nearly all chunks differ in their text only: write the rest once.
+        # The last mark is ours: a client may well name a model so.
+        self._before, _, self._after = self._chunk({"content": "\0"})["data"].rpartition(_MARK)
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
     def end(self, usage: Usage) -> Iterable[JSON]:
         """What comes once all answers are finished."""

@@ -38,12 +38,7 @@ _JSON_HINT = (
 
 
 def draw(error: ApiError) -> Drawing:
-    headers: list[tuple[str, str]] = []
-    if isinstance(error, MethodNotAllowed):
-        headers.append(("allow", ", ".join(error.allowed)))
-    if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
-        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
-    return Drawing(error.status, {"error": envelope(error)}, headers)
+    return Drawing.of(error, {"error": envelope(error)})
 
 
 def envelope(error: ApiError) -> JSON:
@@ -176,7 +171,9 @@ def _one_of(words: Sequence[str]) -> str:
 
 
 def _and(words: Sequence[str], last: str = "and") -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, {last} {words[-1]}"
+    if len(words) <= 2:
+        return f" {last} ".join(words)
+    return f"{', '.join(words[:-1])}, {last} {words[-1]}"
 
 
 def _short(value: JSON) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..errors import BadRequest, Unsupported
 from ..types import (
@@ -134,9 +134,9 @@ def _tools(body: JSON) -> tuple[tuple[Tool, ...], str]:
 
 
 def _named(choice: JSON, tools: Mapping[str, Tool]) -> str:
-    name = (choice.get("function") or {}).get("name")
-    if choice.get("type") != "function" or not isinstance(name, str):
+    if choice["type"] != "function":
         raise Unsupported("a tool choice of this type", param="tool_choice")
+    name: str = choice["function"]["name"]
     if name not in tools:
         raise BadRequest(
             f"Tool choice '{name[:64]}' not found in 'tools' parameter.", param="tool_choice"
@@ -159,12 +159,13 @@ def _check_tool_turns(messages: Sequence[JSON]) -> None:
             open_calls.discard(message["tool_call_id"])
             continue
         _check_answered(open_calls, number)
-        open_calls = {call["id"] for call in message.get("tool_calls") or ()}
+        open_calls = {call["id"] for call in _calls(message)}
     _check_answered(open_calls, len(messages))
 
 
-def _check_answered(open_calls: Iterable[str], number: int) -> None:
-    if missing := ", ".join(sorted(open_calls)):
+def _check_answered(open_calls: Collection[str], number: int) -> None:
+    if open_calls:
+        missing = ", ".join(sorted(open_calls))
         raise BadRequest(
             "An assistant message with 'tool_calls' must be followed by tool messages "
             "responding to each 'tool_call_id'. The following tool_call_ids did not have "
@@ -173,20 +174,25 @@ def _check_answered(open_calls: Iterable[str], number: int) -> None:
         )
 
 
-# Messages
+# Messages. What the document does not list for a role may hold anything: it is not read.
 
 
 def _message(message: JSON, path: str) -> Message:
+    role = message["role"]
     return Message(
-        _ROLES[message["role"]],
+        _ROLES[role],
         tuple(_parts(message.get("content"), f"{path}.content")),
         tool_calls=tuple(
             _tool_call(call, f"{path}.tool_calls[{number}]")
-            for number, call in enumerate(message.get("tool_calls") or ())
+            for number, call in enumerate(_calls(message))
         ),
-        tool_call_id=message.get("tool_call_id"),
-        name=message.get("name"),
+        tool_call_id=message["tool_call_id"] if role == "tool" else None,
+        name=message.get("name") if role != "tool" else None,
     )
+
+
+def _calls(message: JSON) -> Sequence[JSON]:
+    return message.get("tool_calls") or () if message["role"] == "assistant" else ()
 
 
 def _tool_call(call: JSON, path: str) -> ToolCall:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..contract import Operation
-from ..errors import ApiError
+from ..errors import ApiError, MethodNotAllowed, Overloaded, RateLimited
 from ..types import JSON
 
 __all__ = ["Answer", "Codec", "Dialect", "Drawing", "Handler", "Reply", "Request", "Run"]
@@ -74,6 +75,16 @@ class Drawing:
     status: int
     content: JSON
     headers: Headers = ()
+
+    @classmethod
+    def of(cls, error: ApiError, content: JSON) -> Drawing:
+        """With the error's own status, and the headers that HTTP has for it."""
+        headers: list[tuple[str, str]] = []
+        if isinstance(error, MethodNotAllowed):
+            headers.append(("allow", ", ".join(error.allowed)))
+        if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
+            headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+        return cls(error.status, content, headers)
 
 
 class Dialect(Protocol):

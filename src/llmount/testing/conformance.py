@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from llmount.errors import ApiError, ModelNotFound
-from llmount.framing import loads
+from llmount.jsontext import loads
 from llmount.types import (
     Backend,
     Event,
