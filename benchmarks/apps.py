@@ -10,11 +10,12 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
+from workloads import LONG, SHORT, WORKLOADS, Workload
+
 from llmount.app import ai_app, chat_app, gateway, generate_app
 from llmount.backends.echo import EchoBackend, tokens
 from llmount.contract import Contract
 from llmount.types import Event, Finish, Prompt, TextDelta, Usage
-from workloads import LONG, SHORT, WORKLOADS, Workload
 
 __all__ = ["bare_app", "llmount_app"]
 

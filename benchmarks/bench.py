@@ -7,7 +7,9 @@
 One worker of uvicorn (httptools, uvloop) a server, wrk with 32 connections, the server and
 wrk on a processor each. The servers take turns, round by round, so that a machine that
 slows down slows them all; a ratio is taken within a round, and the median over the rounds.
-`docs/performance.md` says what is compared and what came out.
+The speed ratio is how many times as many requests or items llmount gives a second; the
+CPU ratio, which a busy machine and a busy wrk do not distort, how many it gives for the
+same processor time of the server. `docs/performance.md` says what is compared and what came out.
 """
 
 from __future__ import annotations
@@ -102,33 +104,38 @@ def _compare(
         # Each goes first in turn.
         turn = servers[number % len(servers) :] + servers[: number % len(servers)]
         rounds.append(
-            {
-                server.name: measure(server, workload, script, options.seconds)
-                for server in turn
-            }
+            {server.name: measure(server, workload, script, options.seconds) for server in turn}
         )
-    unit = "items/s" if workload.stream else "requests/s"
     print(f"### {workload.name}\n")
-    print(f"| server | {unit} | p50, ms | CPU µs/request | llmount's speed ratio, by round |")
-    print("| --- | ---: | ---: | ---: | --- |")
+    unit = "items/s" if workload.stream else "requests/s"
+    print(f"| server | {unit} | p50, ms | CPU, µs a request | speed ratio | CPU ratio |")
+    print("| --- | ---: | ---: | ---: | --- | --- |")
     for server in servers:
-        name, items = server.name, answers[server.name].items
-        speed = median(each[name].requests for each in rounds) * items
-        cpus = [each[name].cpu for each in rounds]
-        cpu = "–" if None in cpus else f"{median(c for c in cpus if c is not None):,.0f}"
-        p50 = median(each[name].p50 for each in rounds)
-        shown = f"{name} ({items} items)" if workload.stream else name
-        ratio = "–"
-        if server is not ours:
-            ours_items = answers[ours.name].items
-            ratios = [
-                each[ours.name].requests * ours_items / (each[name].requests * items)
-                for each in rounds
-            ]
-            by_round = ", ".join(f"{value:,.2f}" for value in ratios)
-            ratio = f"**{median(ratios):,.2f}** ({by_round})"
-        print(f"| {shown} | {speed:,.0f} | {p50:.1f} | {cpu} | {ratio} |")
+        mine = [each[server.name] for each in rounds]
+        items = answers[server.name].items
+        cells = [
+            f"{server.name}, {items} items" if workload.stream else server.name,
+            f"{median(each.requests for each in mine) * items:,.0f}",
+            f"{median(each.p50 for each in mine):.1f}",
+            f"{median(cpu):,.0f}" if (cpu := [each.cpu for each in mine if each.cpu]) else "-",
+        ]
+        if server is ours:
+            cells += ["", ""]
+        else:
+            # An item is the unit of a stream: not all have as many.
+            share = answers[ours.name].items / items
+            pairs = [(each[ours.name], each[server.name]) for each in rounds]
+            cells.append(_ratio([us.requests / it.requests * share for us, it in pairs]))
+            cells.append(_ratio([it.cpu / us.cpu * share for us, it in pairs if us.cpu and it.cpu]))
+        print(f"| {' | '.join(cells)} |")
     print(flush=True)
+
+
+def _ratio(by_round: Sequence[float]) -> str:
+    if not by_round:
+        return "-"
+    each = ", ".join(f"{value:,.2f}" for value in by_round)
+    return f"**{median(by_round):,.2f}** ({each})"
 
 
 if __name__ == "__main__":

@@ -35,9 +35,7 @@ def _litellm(programs: Path, folder: Path) -> Server:
     config = folder / "litellm.yaml"
     model = {"model": "openai/echo", "api_key": "none", "mock_response": _asked(CHAT[0])}
     # JSON is YAML.
-    config.write_text(
-        json.dumps({"model_list": [{"model_name": "echo", "litellm_params": model}]})
-    )
+    config.write_text(json.dumps({"model_list": [{"model_name": "echo", "litellm_params": model}]}))
     command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", "{port}", "--num_workers", "1", "--telemetry", "False"]
     quiet = {"LITELLM_LOG": "ERROR", "NO_DOCS": "True", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}

@@ -32,6 +32,7 @@ from llmount.dialects.protocol import Dialect
 from llmount.errors import ApiError, Violation
 from llmount.models import KNOWN
 from tests.serving import serve
+from tests.tiny_gguf import write_bigram
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -290,6 +291,7 @@ def _start_project(folder: Path) -> None:
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     _start_project(tmp_path)
+    write_bigram(tmp_path / "model.gguf")
     with ExitStack() as stack:
         run = Run(tmp_path, stack)
         for block in blocks_of(page):

@@ -1,6 +1,5 @@
 """Items to bytes and back, however the bytes are cut up."""
 
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +11,7 @@ from llmount.framing import (
     FRAMINGS,
     Framing,
     FramingError,
-    dumps,
-    dumps_bytes,
     framing_of,
-    json_event,
-    loads,
 )
 
 SSE = framing_of("text/event-stream")
@@ -195,33 +190,6 @@ def test_a_field_that_would_break_the_frame_is_refused(event: Any) -> None:
         SSE.encode(event)
 
 
-@given(values)
-def test_json_is_one_line_for_any_reader(value: Any) -> None:
-    text = dumps(value)
-
-    assert len(text.splitlines()) == 1
-    assert json.loads(text) == value
-    assert loads(text) == value
-    assert dumps_bytes(value) == text.encode()
-
-
-def test_json_is_compact_and_readable() -> None:
-    assert dumps({"a": [1, "é\u2028"]}) == '{"a":[1,"é\\u2028"]}'
-    assert SSE.encode(json_event({"a": 1})) == b'data: {"a":1}\n\n'
-
-
 def test_half_a_surrogate_pair_survives_as_an_escape() -> None:
     assert NDJSON.encode("\ud83d") == b'"\\ud83d"\n'
     assert NDJSON.decoder().feed(b'"\\ud83d"\n') == ["\ud83d"]
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")]])
-def test_numbers_that_json_lacks_are_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        dumps(value)
-
-
-@pytest.mark.parametrize("text", ["NaN", "[-Infinity]", "1e400", "[" * 100_000, "", "{} {}"])
-def test_text_that_is_not_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
-        loads(text)

@@ -112,6 +112,9 @@ class App:
                 return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope["method"].isupper():
+            # ASGI demands upper case, but servers pass on what `curl -X post` sends.
+            scope = {**scope, "method": scope["method"].upper()}
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         found = self._routes.find(route_paths(scope))
         if found is None:
@@ -159,11 +162,12 @@ def generate_app(
 ) -> App:
     """`/api/generate` and what its clients need around it, over a backend; mount at `/api`.
 
-    images: what draws, for the models that it has.
+    images: what draws, for the models that it has; `TypeError` if the dialect has no pictures.
     dialect: a name in `llmount.dialects.DIALECTS["generate"]`, or a dialect of your own.
     options: as for `App`.
     """
-    return App([("", _dialect("generate", dialect, backend, images))], **options)
+    drawing = {} if images is None else {"images": images}
+    return App([("", _dialect("generate", dialect, backend, **drawing))], **options)
 
 
 def chat_app(backend: Backend, *, dialect: str | Dialect = "openai", **options: Any) -> App:
@@ -189,13 +193,13 @@ def ai_app(
     return App([("", _dialect("ai", dialect, providers, images or {}))], **options)
 
 
-def _dialect(family: str, dialect: str | Dialect, *backends: Any) -> Dialect:
+def _dialect(family: str, dialect: str | Dialect, *backends: Any, **others: Any) -> Dialect:
     if not isinstance(dialect, str):
         return dialect
     known = DIALECTS[family]
     if dialect not in known:
         raise LookupError(f"no dialect {dialect!r} in {family}; there are {', '.join(known)}")
-    return known[dialect](*backends)
+    return known[dialect](*backends, **others)
 
 
 def gateway(apps: Mapping[str, App], **options: Any) -> App:

@@ -21,6 +21,7 @@ __all__ = ["Contract", "Media", "Operation", "essence", "names", "path", "read"]
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
 
+@functools.lru_cache(maxsize=64)
 def essence(media_type: str) -> str:
     """`text/event-stream` of `Text/Event-Stream; charset=utf-8`."""
     return media_type.partition(";")[0].strip().lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from .contract import Operation, essence
 from .decoding import decode
@@ -101,6 +102,8 @@ class Exchange:
         try:
             reply = await endpoint.handler(self.request)
             await self._send_reply(endpoint, reply)
+        except Disconnected:
+            return
         except Exception as error:
             api_error = self._api_error(error)
             if self.started:
@@ -142,15 +145,17 @@ class Exchange:
         body = content.encode() if text else dumps_bytes(content)
         head = self.scope["method"] == "HEAD"
         headers = [("content-type", name), *headers]
-        await send_bytes(self._send, status, body, headers, head=head)
+        with suppress(Disconnected):
+            await send_bytes(self._send, status, body, headers, head=head)
 
     async def _send(self, message: Message) -> None:
         self.started = True
         try:
             await self.send(message)
-        except OSError:
-            # The client is gone; the watcher will say so in a moment.
+        except OSError as error:
+            # Not every host tells it through `receive` as well.
             logger.debug("a client left while its answer was sent")
+            raise Disconnected from error
 
     def _draw_item(self, error: Exception) -> Iterable[JSON]:
         return self.surface.dialect.draw_item(self._api_error(error))

@@ -220,7 +220,8 @@ async def send_stream(
 ) -> None:
     """Send a generation item by item, its first item before the status line.
 
-    Raises whatever is raised before that; what is raised later is drawn in band.
+    Raises whatever is raised before that; what is raised later is drawn in band, unless
+    it is the `Disconnected` of a `send` that reaches nobody.
     """
     codec, frame = run.codec, outlet.frame
     items, join = codec.items, b"".join
@@ -239,6 +240,8 @@ async def send_stream(
                     break
             else:
                 raise BackendError("the backend ended its answer without finishing it")
+        except Disconnected:
+            raise
         except Exception as error:
             if not begun:
                 raise

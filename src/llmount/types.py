@@ -305,7 +305,8 @@ class Backend(Protocol):
     request: a backend with a slow source caches.
 
     A backend opens what it needs on first use, because a mounted app has no start-up.
-    One that holds resources has `async def aclose(self) -> None` as well.
+    One that holds resources has `async def aclose(self) -> None` as well, which may be
+    called more than once: several apps may share it.
     """
 
     def generate(self, prompt: Prompt, /) -> AsyncGenerator[Event, None]: ...

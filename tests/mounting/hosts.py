@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import anyio
+import httpx
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest
@@ -19,6 +22,7 @@ from starlette.routing import Mount
 
 import llmount.django
 from llmount import App
+from llmount.testing.transport import ASGITransport
 
 __all__ = [
     "HOSTS",
@@ -26,10 +30,13 @@ __all__ = [
     "ASGIApp",
     "Host",
     "Proxy",
+    "client_of",
     "django_project",
     "synchronous",
     "urlconf_of_scope",
 ]
+
+SECONDS = 10
 
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Apps: TypeAlias = Mapping[str, App]
@@ -99,6 +106,15 @@ def synchronous(
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     """What projects still have many of: Django runs everything inside it in a thread."""
     return lambda request: get_response(request)
+
+
+@asynccontextmanager
+async def client_of(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app; whatever is done with it has ten seconds."""
+    with anyio.fail_after(SECONDS):
+        transport = ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
 
 
 @dataclass(frozen=True)

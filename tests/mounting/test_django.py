@@ -1,16 +1,14 @@
-"""What only Django does: log-in, CSRF, its upload limit, its two ways to serve, its threads."""
+"""Behind Django's URLconf: log-in, CSRF, the upload limit, middleware and threads."""
 
 from __future__ import annotations
 
 import gc
 import json
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -20,13 +18,12 @@ from django.http.response import HttpResponseBase
 from django.test import RequestFactory, override_settings
 from django.urls import include, path
 from django.utils.decorators import async_only_middleware
-from hosts import ASGIApp, django_project
+from hosts import ASGIApp, client_of, django_project
 from members import log_in
 
 import llmount.django
 from llmount import EchoBackend, chat_app, generate_app
 from llmount.backends.function import FunctionBackend
-from llmount.testing.transport import ASGITransport
 from llmount.types import Event, Model, Prompt, TextDelta
 
 pytestmark = pytest.mark.anyio
@@ -38,14 +35,6 @@ SECONDS = 10
 def anyio_backend() -> str:
     """Django's own handler runs on nothing else."""
     return "asyncio"
-
-
-@asynccontextmanager
-async def client_of(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
-    with anyio.fail_after(SECONDS):
-        transport = ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            yield client
 
 
 class Counting(EchoBackend):
@@ -358,69 +347,3 @@ async def test_a_wsgi_request_is_refused_with_words() -> None:
     view = llmount.django.view(chat_app(EchoBackend()))
     with pytest.raises(ImproperlyConfigured, match="ASGI server"):
         await view(RequestFactory().get("/v1/models"), "models")
-
-
-class Closing(EchoBackend):
-    closed = 0
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-async def _lifespan(application: ASGIApp) -> list[str]:
-    """Start the application and shut it down; what it said to that."""
-    said: list[str] = []
-    messages = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}]
-
-    async def receive() -> dict[str, Any]:
-        return messages.pop()
-
-    async def send(message: dict[str, Any]) -> None:
-        said.append(message["type"])
-
-    with anyio.fail_after(SECONDS):
-        await application({"type": "lifespan"}, receive, send)
-    return said
-
-
-async def test_a_shutdown_closes_what_is_mounted_beside_django() -> None:
-    first, second = Closing(), Closing()
-    app = chat_app(first)
-    project = llmount.django.mount(
-        django_project(), {"/v1": app, "/again": app, "/api": generate_app(second)}
-    )
-    assert await _lifespan(project) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert (first.closed, second.closed) == (1, 1)
-
-
-async def test_a_backend_that_fails_to_close_does_not_keep_others_open() -> None:
-    class Broken(EchoBackend):
-        async def aclose(self) -> None:
-            raise OSError("cannot close")
-
-    others = Closing(), Closing()
-    project = llmount.django.mount(
-        django_project(),
-        {
-            "/a": chat_app(others[0]),
-            "/b": chat_app(Broken()),
-            "/c": chat_app(others[1]),
-        },
-    )
-    with pytest.raises(OSError, match="cannot close"):
-        await _lifespan(project)
-    assert [other.closed for other in others] == [1, 1]
-
-
-async def test_the_longest_prefix_is_taken() -> None:
-    outer, inner = chat_app(EchoBackend(models=["outer"])), chat_app(EchoBackend(models=["inner"]))
-    project = llmount.django.mount(django_project(), {"/llm": outer, "/llm/v1/": inner})
-    async with client_of(project) as client:
-        assert (await client.get("/llm/models")).json()["data"][0]["id"] == "outer"
-        assert (await client.get("/llm/v1/models")).json()["data"][0]["id"] == "inner"
-
-
-@pytest.mark.parametrize("prefix", ["", "/", "v1"])
-def test_a_prefix_that_leaves_django_nothing_or_has_no_slash_is_refused(prefix: str) -> None:
-    with pytest.raises(ValueError, match="must be like '/v1'"):
-        llmount.django.mount(django_project(), {prefix: chat_app(EchoBackend())})

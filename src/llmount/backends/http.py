@@ -1,38 +1,21 @@
-"""A server elsewhere as a backend: the only file that imports httpx."""
+"""A server elsewhere as a backend, over httpx."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
-from ..dialects import ollama_client, openai_client
-from ..errors import (
-    ApiError,
-    BackendError,
-    BackendTimeout,
-    BackendUnavailable,
-    Overloaded,
-    RateLimited,
-)
-from ..framing import Decoder, FramingError, framing_of
-from ..jsontext import dumps_bytes, loads
-from ..types import JSON, Event, Model, Prompt
-
-__all__ = ["OllamaBackend", "OpenAIBackend", "Timeouts"]
-
-
+from ..dialects.client import Client
+from ..dialects.ollama_client import OLLAMA, ...
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait for an upstream, in seconds.
@@ -49,55 +32,10 @@ class Timeouts:
     whole: float = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Client:
-    """The client half of a dialect, as a row.
-
-    framing: of a streamed answer, whatever it is labelled. whole: the items that a body
-    of type application/json stands for, where that is not the stream's framing.
-    """
-
-    request: Callable[[Prompt], tuple[str, JSON]]
-    answer: Callable[[str], ollama_client.Answer | openai_client.Answer]
-    error: Callable[[int, JSON, str], ApiError]
-    models_path: str
-    models: Callable[[JSON], list[Model]]
-    framing: str
-    whole: Callable[[str], list[JSON]] | None = None
-
-
-# What a failure of httpx means; the most specific class counts.
-_FAILURES: Final[Mapping[type[Exception], Callable[[], BackendError]]] = {
-    httpx.ConnectTimeout: lambda: BackendUnavailable("the upstream cannot be reached"),
-    httpx.PoolTimeout: Overloaded,
-    httpx.TimeoutException: BackendTimeout,
-    httpx.ConnectError: lambda: BackendUnavailable("the upstream cannot be reached"),
-    httpx.ProxyError: lambda: BackendUnavailable("the upstream cannot be reached"),
-    httpx.NetworkError: lambda: BackendError("the connection to the upstream broke"),
-    httpx.RemoteProtocolError: lambda: BackendError("the connection to the upstream broke"),
-    httpx.DecodingError: lambda: BackendError("the upstream's answer is garbled"),
-    httpx.HTTPError: lambda: BackendError("the upstream failed"),
-    FramingError: lambda: BackendError("the upstream's answer is garbled or cut off"),
-    TimeoutError: BackendTimeout,
-}
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Draws failures of the transport as errors of ours. Nothing is yielded inside of it."""
-    try:
-        yield
-    except tuple(_FAILURES) as failure:
-        kind = next(kind for kind in type(failure).__mro__ if kind in _FAILURES)
-        raise _FAILURES[kind]() from failure
-
-
 _KEPT: Final = 20
 # Less than the 5 s after which common servers drop an idle connection, so as not to race.
 _KEPT_SECONDS: Final = 4.0
 _FRESH_SECONDS: Final = 5.0
-_DRAIN_SECONDS: Final = 0.5
-_CLOSE_SECONDS: Final = 1.0
 _MAX_BODY: Final = 8 * 2**20
 _MAX_ANSWER: Final = 128 * 2**20
 _SECRET_LENGTH: Final = 8
@@ -105,7 +43,7 @@ _TIMEOUTS: Final = Timeouts()
 
 
 class _Http:
-    """What both backends are: a `_Client` at an address.
+    """What both backends are: the client half of a dialect at an address.
 
     A backend may be shared by all requests of a server. Each event loop that uses it
     gets an `httpx.AsyncClient` of its own at its first request; `aclose` closes that of
@@ -114,7 +52,7 @@ class _Http:
 
     def __init__(
         self,
-        dialect: _Client,
+        dialect: Client,
         base_url: str,
         model: str | None,
         headers: Mapping[str, str],
@@ -143,12 +81,13 @@ class _Http:
         BackendTimeout if it is too slow, and BackendError if it fails in any other way:
         an answer that is cut off is never taken for a whole one.
         """
-        asked = prompt.model
-        path, body = self._dialect.request(self._renamed(prompt))
+        asked, timeout = prompt.model, self._timeout
+        path, body = self._dialect.request(replace(prompt, model=self._upstreams(asked)))
         answer = self._dialect.answer(asked)
-        async with _Exchange(self.client(), "POST", path, body, self._timeout.first) as exchange:
+        async with self._exchange("POST", path, body, timeout.first) as exchange:
             await self._check(exchange, asked)
-            items = _Items(exchange, self._dialect, self._max_bytes, self._timeout.idle)
+            decoder = self._dialect.decoder(exchange.media_type)
+            items = Items(exchange, decoder, most=self._max_bytes, idle=timeout.idle)
             while not answer.done:
                 try:
                     batch = await items.next()
@@ -157,7 +96,7 @@ class _Http:
                     if not answer.complete:
                         raise
                     break
-                if batch is None:
+                if not batch:
                     break
                 for item in batch:
                     for event in answer.feed(item):
@@ -167,9 +106,6 @@ class _Http:
         for event in answer.close():
             yield event
 
-    def _renamed(self, prompt: Prompt) -> Prompt:
-        return prompt if self._model is None else replace(prompt, model=self._model)
-
     async def models(self) -> Sequence[Model]:
         """What the upstream lists, at most 5 seconds old; with a fixed `model`, only that.
 
@@ -177,21 +113,32 @@ class _Http:
         """
         if self._listed is not None and time.monotonic() - self._listed[0] < _FRESH_SECONDS:
             return self._listed[1]
-        path = self._dialect.models_path
-        async with _Exchange(self.client(), "GET", path, None, self._timeout.whole) as exchange:
-            await self._check(exchange, "")
-            text = await exchange.text(_MAX_BODY, self._timeout.whole)
-        try:
-            listed = self._dialect.models(loads(text))
-        except ValueError as fault:
-            raise BackendError("the upstream's list of models is not JSON") from fault
+        body = await self._json("GET", self._dialect.models_path, None, self._timeout.whole)
+        listed = self._dialect.models(body)
         if self._model is not None:
             listed = [model for model in listed if model.name == self._model]
             listed = listed or [Model(name=self._model)]
         self._listed = time.monotonic(), tuple(listed)
         return self._listed[1]
 
-    async def _check(self, exchange: _Exchange, model: str) -> None:
+    def _upstreams(self, model: str) -> str:
+        """What a model that is asked for is called there."""
+        return model if self._model is None else self._model
+
+    async def _json(self, method: str, path: str, body: JSON, limit: float, model: str = "") -> JSON:
+        """The answer, not streamed, to a request about a model; None takes no body."""
+        async with self._exchange(method, path, body, limit) as exchange:
+            await self._check(exchange, model)
+            text = await exchange.text(_MAX_BODY, limit)
+        try:
+            return loads(text)
+        except ValueError as fault:
+            raise BackendError("the upstream's answer is not JSON") from fault
+
+    def _exchange(self, method: str, path: str, body: JSON, limit: float) -> Exchange:
+        return Exchange(self._client(), method, path, body, limit)
+
+    async def _check(self, exchange: Exchange, model: str) -> None:
         response = exchange.response
         if response.is_success:
             return
@@ -209,7 +156,7 @@ class _Http:
         if client is not None:
             await client.aclose()
 
-    def client(self) -> httpx.AsyncClient:
+    def _client(self) -> httpx.AsyncClient:
         client = self._clients.get()
         if client is None:
             client = httpx.AsyncClient(
@@ -223,105 +170,6 @@ class _Http:
             )
             self._clients.set(client)
         return client
-
-
-class _Exchange:
-    """One request under way. Leaving it closes the connection, unless all was read.
-
-    limit: seconds from here to the headers, and to `deadline`.
-    """
-
-    response: httpx.Response
-
-    def __init__(
-        self, client: httpx.AsyncClient, method: str, path: str, body: JSON, limit: float
-    ) -> None:
-        self._client = client
-        self._request = client.build_request(
-            method,
-            path,
-            content=None if body is None else dumps_bytes(body),
-            headers=None if body is None else {"content-type": "application/json"},
-        )
-        self.deadline = anyio.current_time() + limit
-
-    async def __aenter__(self) -> Self:
-        with _failures(), anyio.fail_after(self.deadline - anyio.current_time()):
-            self.response = await self._client.send(self._request, stream=True)
-        self._chunks = aiter(self.response.aiter_bytes())
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Closing must not be skipped when it is a cancellation that leads here.
-        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await self.response.aclose()
-
-    async def read(self) -> bytes | None:
-        """The next bytes of the body, decompressed; None at its end."""
-        return await anext(self._chunks, None)
-
-    async def text(self, most: int, limit: float) -> str:
-        """The whole body, of at most `most` bytes, within `limit` seconds."""
-        body = bytearray()
-        with _failures(), anyio.fail_after(limit):
-            while (chunk := await self.read()) is not None:
-                body += chunk
-                if len(body) > most:
-                    raise _too_large()
-        return body.decode("utf-8-sig", "replace")
-
-    async def drain(self) -> None:
-        """Reads what comes after the last item, so that the connection can be kept."""
-        # Whatever goes wrong here, the answer was whole before.
-        with suppress(BackendError), _failures(), anyio.move_on_after(_DRAIN_SECONDS):
-            while await self.read() is not None:
-                pass
-
-
-class _Items:
-    """The items of an answer, in batches, as they arrive."""
-
-    def __init__(self, exchange: _Exchange, dialect: _Client, most: int, idle: float) -> None:
-        media_type = exchange.response.headers.get("content-type", "").partition(";")[0]
-        is_json = media_type.strip().lower() == "application/json"
-        self._exchange = exchange
-        self._whole = dialect.whole if is_json else None
-        self._decoder: Decoder = framing_of(dialect.framing).decoder()
-        self._left = most
-        self._idle = idle
-        self._limit = exchange.deadline - anyio.current_time()
-        self._ended = False
-
-    async def next(self) -> list[JSON] | None:
-        """At least one item, or None after the last one."""
-        if self._ended:
-            return None
-        if self._whole is not None:
-            self._ended = True
-            return self._whole(await self._exchange.text(self._left, self._limit))
-        items: list[JSON] = []
-        with _failures(), anyio.fail_after(self._limit):
-            while not items and not self._ended:
-                chunk = await self._exchange.read()
-                if chunk is None:
-                    self._ended = True
-                    items = self._decoder.close()
-                else:
-                    self._left -= len(chunk)
-                    if self._left < 0:
-                        raise _too_large()
-                    items = self._decoder.feed(chunk)
-        self._limit = self._idle
-        return items
-
-
-def _too_large() -> BackendError:
-    return BackendError("the upstream's answer is too large")
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
@@ -361,7 +209,8 @@ def _fields(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class OllamaBackend(_Http):
-    """An Ollama server, or whatever speaks its API, at `base_url` (without /api).
+    """An Ollama server, or whatever speaks its API, at `base_url` (without /api). Also a
+    `Resident`.
 
     model: the upstream's model to use, whatever the prompt asks for. headers: to be sent
     with every request. max_bytes: the size of an answer on the wire that is too much.
@@ -378,14 +227,33 @@ class OllamaBackend(_Http):
         max_bytes: int = _MAX_ANSWER,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(_OLLAMA, base_url, model, headers or {}, timeout, max_bytes, transport)
+        model = None if model is None else ollama_client.bare(model)
+        super().__init__(OLLAMA, base_url, model, headers or {}, timeout, max_bytes, transport)
+
+    async def load(self, model: str, keep_alive: float | None, /) -> None:
+        """Returns once the model is loaded. Raises as `generate` does."""
+        path, body = residency(self._upstreams(model), keep_alive)
+        answer = ollama_client.Answer(model)
+        answer.feed(await self._json("POST", path, body, self._timeout.first, model))
+        answer.close()
+
+    async def unload(self, model: str, /) -> None:
+        """Raises as `generate` does."""
+        await self.load(model, 0)
+
+    async def resident(self) -> Sequence[Residency]:
+        """What the upstream has in memory; with a fixed `model`, only that. Raises as
+        `generate` does."""
+        body = await self._json("GET", ollama_client.RESIDENTS_PATH, None, self._timeout.whole)
+        found = ollama_client.residents(body)
+        return [each for each in found if self._model in (None, each.model.name)]
 
 
 class OpenAIBackend(_Http):
     """A server that speaks OpenAI's API at `base_url` (with its /v1).
 
     api_key: sent as the bearer token. settings: the names of the sampling settings that
-    the server takes; `openai_client.HOSTED` suits OpenAI itself, which knows
+    the server takes; `openai_client_request.HOSTED` suits OpenAI itself, which knows
     `max_completion_tokens`, while most others know `max_tokens`. The rest is as for
     `OllamaBackend`.
     """
@@ -396,35 +264,16 @@ class OpenAIBackend(_Http):
         *,
         api_key: str | None = None,
         model: str | None = None,
-        settings: Mapping[str, str] = openai_client.SELF_HOSTED,
+        settings: Mapping[str, str] = SELF_HOSTED,
         headers: Mapping[str, str] | None = None,
         timeout: Timeouts = _TIMEOUTS,
         max_bytes: int = _MAX_ANSWER,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        dialect = replace(_OPENAI, request=partial(openai_client.request, settings=settings))
+        dialect = replace(OPENAI, request=partial(request, settings=settings))
         bearer = {"authorization": f"Bearer {api_key}"} if api_key else {}
         super().__init__(
             dialect, base_url, model, {**bearer, **(headers or {})}, timeout, max_bytes, transport
         )
         if api_key:
             self._secrets.append(api_key)
-
-
-_OLLAMA: Final = _Client(
-    request=ollama_client.request,
-    answer=ollama_client.Answer,
-    error=ollama_client.error,
-    models_path="/api/tags",
-    models=ollama_client.models,
-    framing="application/x-ndjson",
-)
-_OPENAI: Final = _Client(
-    request=openai_client.request,
-    answer=openai_client.Answer,
-    error=openai_client.error,
-    models_path="/models",
-    models=openai_client.models,
-    framing="text/event-stream",
-    whole=lambda text: [{"data": text}, {"data": "[DONE]"}],
-)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .codeinferflow import CodeInferflow, CodeInferflowChat
 from .geenii import Geenii
+from .ktransformers import KTransformers, KTransformersChat
 from .ollama import Ollama
 from .openai import OpenAI
 from .protocol import Dialect
@@ -12,8 +14,16 @@ from .protocol import Dialect
 __all__ = ["DIALECTS"]
 
 DIALECTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
-    "generate": {"ollama": Ollama},
-    "chat": {"openai": OpenAI},
+    "generate": {
+        "ollama": Ollama,
+        "codeinferflow": CodeInferflow,
+        "ktransformers": KTransformers,
+    },
+    "chat": {
+        "openai": OpenAI,
+        "codeinferflow": CodeInferflowChat,
+        "ktransformers": KTransformersChat,
+    },
     "ai": {"geenii": Geenii},
 }
 """By family and name. To add one: its document, its module, and a row here."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import ApiError
+from ..framing import Decoder
 from ..types import JSON, Event, Model, Prompt
 
 __all__ = ["Client", "Incoming"]
@@ -42,17 +43,15 @@ class Client:
     """The client half of a dialect, as a row.
 
     request: the path and the body that ask for a streamed answer; raises Unsupported.
-    answer: begins to read an answer of the model of this name. error: what a response's
-    status and body mean, of a request for the model of this name. models: reads what
-    GET `models_path` gives. framing: of a streamed answer, whatever it is labelled.
-    whole: the items that a body of type application/json stands for, where that is not
-    the stream's framing.
+    decoder: of an answer's body, by its media type. answer: begins to read an answer of
+    the model of this name. error: what a response's status and body mean, of a request
+    for the model of this name. models: reads what GET `models_path` gives; raises
+    BackendError for anything but a list of models.
     """
 
     request: Callable[[Prompt], tuple[str, JSON]]
+    decoder: Callable[[str], Decoder]
     answer: Callable[[str], Incoming]
     error: Callable[[int, JSON, str], ApiError]
     models_path: str
     models: Callable[[JSON], list[Model]]
-    framing: str
-    whole: Callable[[str], list[JSON]] | None = None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, get_args
 
 from ..errors import ApiError, Unsupported
+from ..framing import framing_of
 from ..jsontext import dumps
 from ..types import (
     JSON,
@@ -228,11 +229,14 @@ _RULES: Final[Rules] = {
 }
 
 
+_LINES: Final = framing_of("application/x-ndjson")
+
 OLLAMA: Final = Client(
     request=request,
+    # Whatever an answer is labelled: servers say all sorts of things, and send lines.
+    decoder=lambda media_type: _LINES.decoder(),
     answer=Answer,
     error=error,
     models_path="/api/tags",
     models=models,
-    framing="application/x-ndjson",
 )

@@ -6,7 +6,6 @@ Go's JSON decoder says.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +18,6 @@ from ..errors import (
     MethodNotAllowed,
     ModelNotFound,
     Overloaded,
-    RateLimited,
     RouteNotFound,
     Unsupported,
     Violation,

@@ -33,11 +33,11 @@ from .openai_errors import draw, envelope
 from .openai_request import prompt
 from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
 
-__all__ = ["OpenAI"]
+__all__ = ["FINGERPRINT", "OpenAI"]
 
 _DONE = {"data": "[DONE]"}
 _MARK = dumps("\0")
-_FINGERPRINT = "fp_" + hashlib.sha256(b"llmount").hexdigest()[:10]
+FINGERPRINT = "fp_" + hashlib.sha256(b"llmount").hexdigest()[:10]
 
 
 class OpenAI:
@@ -130,7 +130,7 @@ class Chunks:
             "id": "chatcmpl-" + secrets.token_urlsafe(21),
             "created": int(time.time()),
             "model": model,
-            "system_fingerprint": _FINGERPRINT,
+            "system_fingerprint": FINGERPRINT,
         }
         self._begun = False
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..errors import ApiError, BackendError
+from ..framing import framing_of
 from ..jsontext import loads
 from ..types import (
     JSON,
@@ -50,13 +51,14 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_DONE: Final = "[DONE]"
 _FAILED: Final = ("abort", "cancelled", "error")
 
 
 class Answer:
     """One answer, from the events of its stream. An `Incoming`.
 
-    model: the one that was asked for. An answer that is not streamed is fed as two
+    model: the one that was asked for. An answer that is not streamed is read as two
     events: its text, and "[DONE]".
     """
 
@@ -78,7 +80,7 @@ class Answer:
         data = text_of(item.get("data")).strip()
         if not data:
             return []
-        if data == "[DONE]":
+        if data == _DONE:
             self.done = True
             return []
         try:
@@ -239,12 +241,29 @@ def error(status: int, body: JSON, model: str) -> ApiError:
     return judge(fault_of(status, body, model), {})
 
 
+class _Whole:
+    """Decodes an answer that is not streamed: to the events that it stands for."""
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+
+    def feed(self, chunk: bytes, /) -> list[JSON]:
+        self._body += chunk
+        return []
+
+    def close(self) -> list[JSON]:
+        return [{"data": self._body.decode("utf-8-sig", "replace")}, {"data": _DONE}]
+
+
+_EVENTS: Final = framing_of("text/event-stream")
+
 OPENAI: Final = Client(
     request=request,
+    decoder=lambda media_type: (
+        _Whole() if media_type == "application/json" else _EVENTS.decoder()
+    ),
     answer=Answer,
     error=error,
     models_path="/models",
     models=models,
-    framing="text/event-stream",
-    whole=lambda text: [{"data": text}, {"data": "[DONE]"}],
 )

@@ -5,7 +5,6 @@ Wording and codes as the service gives them where they are known.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ..errors import (
@@ -16,7 +15,6 @@ from ..errors import (
     MalformedBody,
     MethodNotAllowed,
     ModelNotFound,
-    Overloaded,
     RateLimited,
     RouteNotFound,
     Unauthenticated,

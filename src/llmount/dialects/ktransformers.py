@@ -1,0 +1,178 @@
+"""KTransformers' two surfaces, which only stream: `/api/generate` and chat completions."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from ..contract import Operation
+from ..errors import ApiError, BadRequest, InvalidRequest
+from ..framing import json_event
+from ..types import JSON, Backend, Message, Prompt, TextPart
+from ..validation import show
+from .openai import FINGERPRINT
+from .plain import Pieces, PlainReason, conversation
+from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+
+__all__ = ["KTransformers", "KTransformersChat"]
+
+
+class _Streaming:
+    """What the two surfaces have in common."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @property
+    def backends(self) -> Sequence[object]:
+        return (self.backend,)
+
+    def headers(self, started: int) -> Headers:
+        return ()
+
+
+class KTransformers(_Streaming):
+    """Answers to one prompt, as lines of JSON. A `Dialect`."""
+
+    contract = "generate/ktransformers"
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"generate": self.generate}
+
+    async def generate(self, request: Request) -> Reply:
+        body = request.body
+        turn = Message("user", (TextPart(body["prompt"]),))
+        prompt = Prompt(model=body["model"], messages=(turn,))
+        return Run(self.backend.generate(prompt), _Lines(body["model"]), stream=True)
+
+    def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
+        return Drawing.of(error, {"error": _message(error)})
+
+    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+        return [{"error": _message(error)}]
+
+
+class KTransformersChat(_Streaming):
+    """Chat completions, as server-sent events. A `Dialect`."""
+
+    contract = "chat/ktransformers"
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {
+            "createChatCompletion": self.create,
+            **dict.fromkeys(_ASSISTANTS, self.assistants),
+        }
+
+    async def create(self, request: Request) -> Reply:
+        body = request.body
+        prompt = Prompt(model=body["model"], messages=conversation(body["messages"]))
+        return Run(self.backend.generate(prompt), _Chunks(body["model"]), stream=True)
+
+    async def assistants(self, request: Request) -> Reply:
+        return Answer(_envelope(410, _SHUT_DOWN), status=410)
+
+    def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
+        return Drawing.of(error, _drawn(error))
+
+    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+        # Bare, as in an error response, clients would take it for a chunk and skip it.
+        return [json_event({"error": _drawn(error)})]
+
+
+_ASSISTANTS = (
+    "listAssistants",
+    "createAssistant",
+    "readAssistant",
+    "writeAssistant",
+    "deleteAssistant",
+    "listThreads",
+    "createThread",
+    "readThread",
+    "writeThread",
+    "deleteThread",
+)
+
+_SHUT_DOWN = (
+    "The Assistants API does not exist any more: OpenAI, who made it, shut it down on "
+    "26 August 2026. Its successor is the Responses API, /v1/responses."
+)
+
+
+class _Lines(Pieces):
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self._model = model
+
+    def item(self, text: str, reason: PlainReason | None) -> JSON:
+        return {
+            "model": self._model,
+            "created_at": datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
+            "response": text,
+            "done": reason is not None,
+        }
+
+
+class _Chunks(Pieces):
+    last = ({"event": "done", "data": "[DONE]"},)
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self._head = {
+            "id": str(uuid.uuid4()),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": FINGERPRINT,
+            "usage": None,
+        }
+        self._role: str | None = "assistant"
+
+    def item(self, text: str, reason: PlainReason | None) -> JSON:
+        # Clients join the roles of all deltas, so it is told once.
+        delta = {"content": text, "role": self._role, "name": None}
+        self._role = None
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return json_event({**self._head, "choices": [choice]})
+
+
+# Errors
+
+_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    410: "GoneError",
+    413: "ContentTooLargeError",
+    415: "UnsupportedMediaTypeError",
+    429: "RateLimitError",
+}
+
+
+def _drawn(error: ApiError) -> JSON:
+    if isinstance(error, InvalidRequest):
+        param = show(error.violation.path) or None
+    else:
+        param = error.param if isinstance(error, BadRequest) else None
+    return _envelope(error.status, _message(error), param)
+
+
+def _envelope(status: int, message: str, param: str | None = None) -> JSON:
+    return {
+        "object": "error",
+        "message": message,
+        "type": _TYPES.get(status, "InternalServerError"),
+        "param": param,
+        "code": status,
+    }
+
+
+def _message(error: ApiError) -> str:
+    if isinstance(error, InvalidRequest) and error.violation.path == ("stream",):
+        return "stream must be true or left out: an answer that is not streamed is not supported"
+    return error.message
