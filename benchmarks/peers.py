@@ -38,8 +38,13 @@ def _litellm(programs: Path, folder: Path) -> Server:
     config.write_text(json.dumps({"model_list": [{"model_name": "echo", "litellm_params": model}]}))
     command = [str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", "{port}", "--num_workers", "1", "--telemetry", "False"]
-    quiet = {"LITELLM_LOG": "ERROR", "NO_DOCS": "True", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    return Server("LiteLLM's proxy", command, patience=120, environment=quiet)
+    settings = {
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        # The others ask for no key either, and it listens to this machine only.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
+    return Server("LiteLLM's proxy", command, patience=120, environment=settings)
 
 
 def _asked(workload: Workload) -> str:

@@ -143,17 +143,23 @@ def images(case: Case) -> Mapping[str, Any]:
     return {"failure": failure}
 
 
+def _generate(case: Case, backend: Scripted, options: Mapping[str, Any]) -> App:
+    """Only Ollama draws."""
+    draws = options["dialect"] == "ollama"
+    painter = ScriptedImageBackend(["painter"], **images(case)) if draws else None
+    return generate_app(backend, images=painter, **options)
+
+
 SERVERS: Mapping[str, Callable[[Case, Scripted, Mapping[str, Any]], App]] = {
-    "generate/ollama": lambda case, backend, options: generate_app(
-        backend, images=ScriptedImageBackend(["painter"], **images(case)), **options
-    ),
-    "chat/openai": lambda case, backend, options: chat_app(backend, **options),
-    "ai/geenii": lambda case, backend, options: ai_app(
+    "generate": _generate,
+    "chat": lambda case, backend, options: chat_app(backend, **options),
+    "ai": lambda case, backend, options: ai_app(
         {"mine": backend, "ollama": backend, "openai": backend},
         images={"openai": ScriptedImageBackend(**images(case)), "easel": ScriptedImageBackend()},
         **options,
     ),
 }
+"""What is served of each family, of whatever dialect."""
 
 
 # Comparing
@@ -164,19 +170,24 @@ PLACEHOLDERS: Mapping[str, str | Callable[[Any], Any]] = {
     "id": r"[A-Za-z0-9_-]{10,}",
     "hex": r"[0-9a-f]+",
     "timestamp": _TIME,
+    "local": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
+    "spaced": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}",
+    "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "words": r"[^\n]*",
     "base64": r"[A-Za-z0-9+/]{64,}={0,2}",
     "digits": r"\d+",
     "any": r"(?s).+",
     "nanoseconds": lambda value: type(value) is int and value >= 1,
+    "seconds": lambda value: type(value) is float and 0 <= value < 10 and value == round(value, 3),
     "now": lambda value: type(value) is int and abs(value - time.time()) < 60,
     "tokens": lambda value: type(value) is list and {type(each) for each in value} == {int},
 }
 """What a text in their place matches, or a test of the value there."""
 
-_SAME = ("id", "now")
+_SAME = ("id", "uuid", "now")
 """What has to be the same everywhere in one answer."""
 
-_PLACEHOLDER = re.compile(r"<(\w+)>")
+_PLACEHOLDER = re.compile(f"<({'|'.join(PLACEHOLDERS)})>")
 
 
 def differences(

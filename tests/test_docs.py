@@ -1,320 +1,34 @@
 """The documentation does what it says: its programs run, its commands answer as shown.
 
-Python blocks of a page are one test file for pytest, in their order. A block that begins
-with `# name.py` is a file of that name instead, for the others to import or to serve.
-
-Console blocks are run line by line: `llmount` and `uvicorn` for real, on a free port, and
-`curl` against the server that was started last. A model that a machine may lack is played
-by the echo model under its name; answers are then compared in their shape, otherwise in
-their values too. In what is shown, `…` stands for anything.
+How blocks are written is told in `tests/pages.py`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from llmount import EchoBackend, ai_app, chat_app, errors, generate_app
+from llmount import EchoBackend, errors
 from llmount.contract import Contract
+from llmount.dialects import DIALECTS
 from llmount.dialects.protocol import Dialect
 from llmount.errors import ApiError, Violation
-from llmount.models import KNOWN
-from tests.serving import serve
-from tests.tiny_gguf import write_bigram
+from tests.pages import blocks_of, run_page, run_python, values_of
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 LANGUAGES = {"python", "console", "json", "yaml", "toml", "nginx", "text"}
 
-SECONDS = 60
-ADDRESS = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8000")
-NOT_RUN = {"git", "llmount pull", "mkdocs", "pip", "python", "ruff", "tox", "xdg-open"}
-"""They fetch, take minutes, or are run by the tests of their own."""
-VOLATILE = re.compile(r"id|created|created_at|timestamp|expires_at|\w+_duration")
-SOME = "…"
-
-# Pages and what is in them
-
-
-@dataclass(frozen=True)
-class Block:
-    language: str
-    text: str
-    line: int
-
-    @property
-    def file(self) -> str | None:
-        """The name of the file that it is, if it is one."""
-        match = re.match(r"# ([\w/]+\.py)\n", self.text) if self.language == "python" else None
-        return match and match[1]
-
-
-def blocks_of(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    return [
-        Block(match[1], match[2], text.count("\n", 0, match.start()) + 1)
-        for match in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    ]
-
-
-def commands_of(block: Block) -> Iterator[tuple[list[str], str]]:
-    """Each command's words, and what is shown as its output."""
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        lines = part.splitlines()
-        for count in range(1, len(lines) + 1):
-            command = "\n".join(lines[:count])
-            try:
-                words = shlex.split(command.replace("\\\n", " "), comments=True)
-            except ValueError:
-                continue
-            if not command.endswith("\\"):
-                yield words, "\n".join(lines[count:]).strip()
-                break
-        else:
-            pytest.fail(f"line {block.line}: this command has no end: {part}")
-
-
-# What is shown, and what is answered
-
-
-def values_of(text: str) -> list[Any]:
-    """The JSON values in a text, one after the other; events without what is around them."""
-    values: list[Any] = []
-    while text := text.strip():
-        text = text.removeprefix("data: ")
-        if text.startswith((SOME, "[DONE]")):
-            value, _, text = text.partition("\n")
-        else:
-            value, end = json.JSONDecoder().raw_decode(text)
-            text = text[end:]
-        values.append(value)
-    return values
-
-
-def compare(shown: Any, real: Any, *, exactly: bool, where: str = "the answer") -> None:
-    if shown == SOME:
-        return
-    if isinstance(shown, dict):
-        assert isinstance(real, dict), f"{where} is {real!r}"
-        named = [key for key in shown if key != SOME]
-        assert set(named) <= set(real) if SOME in shown else named == list(real), (
-            f"{where} has {list(real)}, not {named}"
-        )
-        for key in named:
-            exact = exactly and not VOLATILE.fullmatch(key)
-            compare(shown[key], real[key], exactly=exact, where=f"{where}.{key}")
-    elif isinstance(shown, list):
-        assert isinstance(real, list), f"{where} is {real!r}"
-        cut = shown.index(SOME) if SOME in shown else len(shown)
-        head, tail = shown[:cut], shown[cut + 1 :]
-        assert len(real) >= len(head) + len(tail), f"{where} has {len(real)} elements"
-        assert SOME in shown or len(real) == len(shown), f"{where} has {len(real)} elements"
-        pairs = [*enumerate(head), *((len(real) - len(tail) + n, v) for n, v in enumerate(tail))]
-        for number, value in pairs:
-            compare(value, real[number], exactly=exactly, where=f"{where}[{number}]")
-    elif exactly and isinstance(shown, str) and isinstance(real, str):
-        pattern = ".*".join(map(re.escape, shown.split(SOME)))
-        assert re.fullmatch(pattern, real, re.DOTALL), f"{where} is {real!r}"
-    elif exactly:
-        assert shown == real, f"{where} is {real!r}"
-    else:
-        assert type(shown) is type(real), f"{where} is {real!r}"
-
-
-def compare_text(shown: str, real: str) -> None:
-    """Lines must occur one after the other; `…` alone on a line stands for any number."""
-    pattern = "".join(
-        r"(?:.*\n)*?" if line.strip() == SOME else re.escape(line) + r"[ ]*\n"
-        for line in shown.splitlines()
-    )
-    assert re.fullmatch(pattern, real.rstrip("\n") + "\n"), f"it printed:\n{real}"
-
-
-# Running a page
-
-
-@dataclass
-class Run:
-    """A page under way. folder: its working directory. url: of the server started last."""
-
-    folder: Path
-    stack: ExitStack
-    url: str = ""
-    played: bool = False
-
-    def command(self, words: Sequence[str], shown: str) -> None:
-        words = [word for number, word in enumerate(words) if number or "=" not in word]
-        match words:
-            case ["llmount", "serve", *arguments]:
-                arguments, self.played = _without_models(arguments)
-                self.url = self.stack.enter_context(serve(*arguments)).url
-            case ["uvicorn", target]:
-                self.url = self.stack.enter_context(_uvicorn(target, self.folder))
-                self.played = False
-            case ["curl", *arguments]:
-                self.curl(arguments, shown)
-            case _ if {words[0], " ".join(words[:2])} & NOT_RUN:
-                return
-            case ["llmount", *arguments]:
-                done = _python(["-m", "llmount", *arguments], self.folder)
-                assert not done.stderr, done.stderr
-                if shown:
-                    compare_text(shown, done.stdout)
-            case _:
-                pytest.fail(f"nobody runs {words}")
-
-    def curl(self, arguments: Sequence[str], shown: str) -> None:
-        assert self.url, "no server was started before this"
-        request, with_head = self._request(arguments)
-        with httpx.Client(timeout=10) as client:
-            answer = client.send(request)
-        if with_head:
-            head, _, shown = shown.partition("\n\n")
-            status, *headers = head.splitlines()
-            assert status.split()[1] == str(answer.status_code), answer.text
-            for header in headers:
-                name, _, value = header.partition(": ")
-                compare(value, answer.headers.get(name), exactly=True, where=name)
-        elif not shown:
-            assert answer.is_success, answer.text
-        if not shown:
-            return
-        if answer.headers["content-type"].startswith(("text/plain", "text/html")):
-            compare_text(shown, answer.text)
-        else:
-            compare(values_of(shown), values_of(answer.text), exactly=not self.played)
-
-    def _request(self, arguments: Sequence[str]) -> tuple[httpx.Request, bool]:
-        """What this curl command asks for, and whether it shows the head of the answer."""
-        method, url, body, headers, with_head = "GET", "", None, {}, False
-        words = iter(arguments)
-        for word in words:
-            match word:
-                case "-d":
-                    method, body = "POST", next(words)
-                    headers.setdefault("content-type", "application/x-www-form-urlencoded")
-                case "-H":
-                    name, _, value = next(words).partition(": ")
-                    headers[name.lower()] = value
-                case "-X":
-                    method = next(words)
-                case "-i":
-                    with_head = True
-                case "-s" | "-N":
-                    pass
-                case _ if word.startswith("-") or url:
-                    pytest.fail(f"nobody replays curl's {word}")
-                case _:
-                    url = ADDRESS.sub(self.url, word)
-        if self.played and body:
-            body = re.sub(r'"(llamacpp|ctransformers):', '"echo:', body)
-        return httpx.Request(method, url, content=body, headers=headers), with_head
-
-
-def _without_models(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments of `llmount serve` with local models played by the echo model."""
-    kept, played, words = [], False, iter(arguments)
-    for word in words:
-        if word == "--model":
-            name, _, spec = ("=" + (model := next(words))).rpartition("=")
-            if spec in KNOWN or spec.endswith(".gguf"):
-                model = f"{name.strip('=') or Path(spec).stem}=echo"
-                played = True
-            kept += [word, model]
-        elif word == "--port":
-            next(words)
-        else:
-            kept.append(word)
-    if "--model" not in kept:
-        return [*kept, "--model", "smollm2=echo"], True
-    return kept, played
-
-
-@contextmanager
-def _uvicorn(target: str, folder: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host, port = listener.getsockname()
-        # The child has the only listening socket, so that its death is a refused connection.
-        process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "uvicorn", target, "--fd", str(listener.fileno())],
-            cwd=folder,
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        process.terminate()
-        _, log = process.communicate(timeout=SECONDS)
-        assert "Traceback" not in log, log
-
-
-def _python(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-B", *arguments], cwd=folder, capture_output=True, text=True, timeout=SECONDS
-    )
-
-
-def _start_project(folder: Path) -> None:
-    """What `django-admin startproject` makes, as far as our examples need it."""
-    project = folder / "mysite"
-    project.mkdir()
-    (project / "settings.py").write_text(
-        'ROOT_URLCONF, SECRET_KEY, ALLOWED_HOSTS = "mysite.urls", "for the tests", ["*"]\n'
-        'INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]\n'
-    )
-    (project / "urls.py").write_text("urlpatterns = []\n")
-    (project / "asgi.py").write_text(
-        "import os\n"
-        "from django.core.asgi import get_asgi_application\n"
-        'os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"\n'
-        "application = get_asgi_application()\n"
-    )
-
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
-    _start_project(tmp_path)
-    write_bigram(tmp_path / "model.gguf")
-    with ExitStack() as stack:
-        run = Run(tmp_path, stack)
-        for block in blocks_of(page):
-            if block.file:
-                (tmp_path / block.file).write_text(block.text, encoding="utf-8")
-                module = block.file.removesuffix(".py").replace("/", ".")
-                done = _python(["-W", "error", "-m", module], tmp_path)
-                assert done.returncode == 0, f"line {block.line}: {done.stderr}"
-            elif block.language == "python":
-                # So that the lines of the file are those of the page.
-                lines += [""] * (block.line - len(lines)) + block.text.splitlines()
-            elif block.language == "console":
-                for words, shown in commands_of(block):
-                    try:
-                        run.command(words, shown)
-                    except Exception as error:
-                        error.add_note(f"{page.name}, line {block.line}: {shlex.join(words)}")
-                        raise
-        file = tmp_path / f"test_{page.stem}.py"
-        file.write_text(ADDRESS.sub(run.url or r"\g<0>", "\n".join(lines)), encoding="utf-8")
-        done = _python(["-m", "pytest", "-q", "-W", "error", "-p", "no:schemathesis", file.name], tmp_path)
-        nothing_collected = 5
-        assert done.returncode in (0, nothing_collected), done.stdout
+    run_page(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -332,10 +46,10 @@ def test_every_block_says_its_language_so_that_none_escapes(page: Path) -> None:
 
 # Errors
 
-APPS = {
-    "Ollama": generate_app(EchoBackend()),
-    "OpenAI": chat_app(EchoBackend()),
-    "geenii": ai_app({"echo": EchoBackend()}),
+DRAWING = {
+    "Ollama": DIALECTS["generate"]["ollama"](EchoBackend()),
+    "OpenAI": DIALECTS["chat"]["openai"](EchoBackend()),
+    "geenii": DIALECTS["ai"]["geenii"]({"echo": EchoBackend()}),
 }
 
 RAISED: Sequence[ApiError] = (
@@ -388,11 +102,9 @@ def test_every_error_is_among_those_that_are_drawn() -> None:
     assert {type(error) for error in RAISED} == declared
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_the_tables_of_errors_are_what_the_dialects_draw(name: str) -> None:
-    (_, dialect), *_ = APPS[name].mounts
-
-    assert table_of(dialect) in (DOCS / "errors.md").read_text(encoding="utf-8")
+    assert table_of(DRAWING[name]) in (DOCS / "errors.md").read_text(encoding="utf-8")
 
 
 def test_the_tree_of_errors_is_the_one_in_the_code() -> None:
@@ -402,19 +114,36 @@ def test_the_tree_of_errors_is_the_one_in_the_code() -> None:
     assert tree[0] in (DOCS / "errors.md").read_text(encoding="utf-8")
 
 
+def test_every_dialect_is_told_of() -> None:
+    page = (DOCS / "mounting.md").read_text(encoding="utf-8")
+    told: dict[str, list[str]] = {}
+    for app, dialect in re.findall(r'^\| (?:`(\w+)_app` )?\| `"(\w+)"` \|', page, re.MULTILINE):
+        told.setdefault(app or list(told)[-1], []).append(dialect)
+
+    assert told == {family: list(dialects) for family, dialects in DIALECTS.items()}
+
+
+def test_the_layers_are_those_that_are_held() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    held = [layer.replace("llmount.", "") for layer in linter["contracts"][0]["layers"]]
+    drawing = next(block for block in blocks_of(DOCS / "architecture.md") if "types " in block.text)
+
+    assert [line.partition("  ")[0] for line in drawing.text.splitlines()] == held
+
+
 def test_every_option_of_serve_is_explained() -> None:
-    told = _python(["-m", "llmount", "serve", "--help"], ROOT).stdout
+    told = run_python(["-m", "llmount", "serve", "--help"], ROOT).stdout
     page = (DOCS / "serve.md").read_text(encoding="utf-8")
 
     for option in sorted(set(re.findall(r"--[a-z-]+", told)) - {"--help"}):
         assert f"`{option}" in page, option
 
 
-def main(apps: Mapping[str, Any]) -> None:
+def main() -> None:
     """Print the tables of errors.md."""
-    for name, app in apps.items():
-        print(f"{name}\n\n{table_of(app.mounts[0][1])}\n")
+    for name, dialect in DRAWING.items():
+        print(f"### {name}\n\n{table_of(dialect)}\n")
 
 
 if __name__ == "__main__":
-    main(APPS)
+    main()

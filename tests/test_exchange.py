@@ -6,9 +6,9 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -19,14 +19,7 @@ import uvicorn
 from llmount import App, chat_app
 from llmount.backends.slots import Slots
 from llmount.errors import BackendError
-from llmount.streaming import (
-    Message,
-    Receive,
-    Send,
-    _while_connected_anyio,
-    _while_connected_asyncio,
-    while_connected,
-)
+from llmount.streaming import Message
 from llmount.testing.transport import ASGITransport
 from llmount.types import Event, Finish, Model, Prompt, TextDelta, ToolCallDelta
 
@@ -34,16 +27,13 @@ SECONDS = 10.0
 """How long anything here may take before its test fails."""
 
 
-class Flag(Protocol):
-    def set(self) -> object: ...
-
-
 class Witness:
     """A backend that tells where its work is and how it ended.
 
-    Its models say what they do: "queued" waits for a place in `slots`, "quiet" says
-    nothing, "slow" says a word and then nothing; the others come to an end. `closed`
-    counts how often the generators it gave were closed, `said` the words.
+    Its models say what they do: "queued" waits for the only place in `slots`, "holding"
+    has it, "quiet" says nothing, "slow" says a word and then nothing, "endless" never
+    stops; the others come to an end. `closed` counts how often the generators it gave
+    were closed, `said` the words.
     """
 
     def __init__(self, flag: Callable[[], Any] = anyio.Event) -> None:
@@ -80,6 +70,10 @@ class Witness:
             async with self.slots:
                 yield Finish()
             return
+        if model == "holding":
+            async with self.slots:
+                self.reached.set()
+                await anyio.sleep_forever()
         if model == "fails":
             raise BackendError
         if model != "quiet":
@@ -172,6 +166,10 @@ def serving(app: App) -> Iterator[tuple[str, int]]:
             assert not thread.is_alive(), "the server did not stop"
 
 
+def connect(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, SECONDS)
+
+
 def post(window: str, *, stream: bool) -> bytes:
     content = json.dumps(body(window, stream=stream)).encode()
     head = f"POST /chat/completions HTTP/1.1\r\nHost: server\r\nContent-Length: {len(content)}"
@@ -182,19 +180,19 @@ def post(window: str, *, stream: bool) -> bytes:
 @STREAM
 def test_leaving_a_real_server_cancels_the_work(window: str, stream: bool) -> None:
     witness = Witness(threading.Event)
-    with serving(chat_app(witness)) as address:
-        with socket.create_connection(address, SECONDS) as first:
-            # Whoever came first has the only place in the queue.
-            if window == "queued":
-                witness.slots = Slots(1, 1)
-                witness.slots._free = 0
-            first.sendall(post(window, stream=stream))
+    with serving(chat_app(witness)) as address, connect(address) as first:
+        if window == "queued":
+            first.sendall(post("holding", stream=stream))
+            assert witness.reached.wait(SECONDS)
+            witness.reached.clear()
+        with connect(address) as leaving:
+            leaving.sendall(post(window, stream=stream))
             if stream and window == "slow":
-                assert first.recv(15) == b"HTTP/1.1 200 OK"
+                assert leaving.recv(15) == b"HTTP/1.1 200 OK"
             assert witness.reached.wait(SECONDS)
         assert witness.ended.wait(SECONDS)
-    assert witness.how == [asyncio.CancelledError]
-    assert witness.closed == 1
+        assert witness.how == [asyncio.CancelledError]
+        assert witness.closed == 1
 
 
 # A client that stays, and one that cannot be reached
@@ -307,7 +305,7 @@ async def test_leaving_within_the_request_is_answered_with_nothing(more: bool) -
 
 
 @pytest.mark.anyio
-async def test_several_answers_are_all_stopped(anyio_backend: str) -> None:
+async def test_several_answers_are_all_stopped() -> None:
     witness = Witness()
     connection = Connection(json.dumps(body("slow", stream=True, n=3)).encode())
     async with anyio.create_task_group() as group:
@@ -319,192 +317,3 @@ async def test_several_answers_are_all_stopped(anyio_backend: str) -> None:
     # Two were between two events, one was waited for.
     stopped = [GeneratorExit, GeneratorExit, anyio.get_cancelled_exc_class()]
     assert sorted(map(str, witness.how)) == sorted(map(str, stopped))
-
-
-# Both ways of watching
-
-
-Watching = Callable[[Receive, Callable[[], Awaitable[None]]], Awaitable[None]]
-
-
-class Host:
-    """What the host of one request does: it tells that the client left."""
-
-    def __init__(self) -> None:
-        self.left = anyio.Event()
-        self.watching = 0
-
-    async def receive(self) -> Message:
-        self.watching += 1
-        try:
-            await self.left.wait()
-        finally:
-            self.watching -= 1
-        return {"type": "http.disconnect"}
-
-
-def nothing_is_left_over() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() == 0
-
-
-ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-BOTH = pytest.mark.parametrize("watching", [_while_connected_asyncio, _while_connected_anyio])
-
-
-@pytest.mark.anyio
-async def test_work_that_ends_is_watched_no_longer() -> None:
-    host = Host()
-    with anyio.fail_after(SECONDS):
-        await while_connected(host.receive, anyio.wait_all_tasks_blocked)
-        await anyio.wait_all_tasks_blocked()
-    assert host.watching == 0
-
-
-@pytest.mark.anyio
-@ON_ASYNCIO
-@BOTH
-async def test_the_end_of_the_work_is_the_end_of_the_watching(watching: Watching) -> None:
-    host = Host()
-    with anyio.fail_after(SECONDS):
-        await watching(host.receive, anyio.wait_all_tasks_blocked)
-        await anyio.wait_all_tasks_blocked()
-    assert host.watching == 0
-    assert nothing_is_left_over()
-
-
-@pytest.mark.anyio
-@ON_ASYNCIO
-@BOTH
-async def test_an_error_of_the_work_is_raised_as_it_is(watching: Watching) -> None:
-    async def work() -> None:
-        await anyio.lowlevel.checkpoint()
-        raise ZeroDivisionError
-
-    host = Host()
-    with pytest.raises(ZeroDivisionError), anyio.fail_after(SECONDS):
-        await watching(host.receive, work)
-    assert nothing_is_left_over()
-
-
-async def ignores_it(host: Host) -> None:
-    """Work that takes its cancellation for something else."""
-    try:
-        await anyio.sleep_forever()
-    except asyncio.CancelledError:
-        pass
-
-
-async def fails_of_it(host: Host) -> None:
-    """Work that makes an error of its cancellation."""
-    try:
-        await anyio.sleep_forever()
-    except asyncio.CancelledError:
-        raise BackendError from None
-
-
-async def is_stopped(host: Host) -> None:
-    await anyio.sleep_forever()
-
-
-async def waits_too(host: Host) -> None:
-    """Work that ends at the same moment."""
-    await host.left.wait()
-
-
-@pytest.mark.anyio
-@ON_ASYNCIO
-@BOTH
-@pytest.mark.parametrize("work", [is_stopped, waits_too, ignores_it, fails_of_it])
-async def test_leaving_does_not_cancel_what_the_host_does_next(
-    watching: Watching, work: Callable[[Host], Awaitable[None]]
-) -> None:
-    host = Host()
-    failed = False
-    async with anyio.create_task_group() as group:
-        group.start_soon(_leave, host)
-        with anyio.fail_after(SECONDS):
-            try:
-                await watching(host.receive, lambda: work(host))
-            except BackendError:
-                failed = True
-            assert nothing_is_left_over()
-            await anyio.wait_all_tasks_blocked()
-    assert failed == (work is fails_of_it)
-    assert host.watching == 0
-
-
-async def _leave(host: Host) -> None:
-    await anyio.wait_all_tasks_blocked()
-    host.left.set()
-
-
-@pytest.mark.anyio
-@ON_ASYNCIO
-@BOTH
-@pytest.mark.parametrize("first", ["the client", "the work"])
-async def test_work_may_end_as_the_client_leaves(watching: Watching, first: str) -> None:
-    host, done = Host(), anyio.Event()
-
-    async def both() -> None:
-        await anyio.wait_all_tasks_blocked()
-        for event in (host.left, done) if first == "the client" else (done, host.left):
-            event.set()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(both)
-        with anyio.fail_after(SECONDS):
-            await watching(host.receive, done.wait)
-            assert nothing_is_left_over()
-            await anyio.wait_all_tasks_blocked()
-
-
-@pytest.mark.anyio
-@ON_ASYNCIO
-@BOTH
-@pytest.mark.parametrize("work", [is_stopped, waits_too])
-@pytest.mark.parametrize("first", ["the client", "the host"])
-async def test_a_host_that_cancels_as_the_client_leaves_is_obeyed(
-    watching: Watching, work: Callable[[Host], Awaitable[None]], first: str
-) -> None:
-    host = Host()
-    went_on = False
-
-    async def serve() -> None:
-        nonlocal went_on
-        await watching(host.receive, lambda: work(host))
-        went_on = True
-
-    with anyio.fail_after(SECONDS):
-        task = asyncio.create_task(serve())
-        await anyio.wait_all_tasks_blocked()
-        if first == "the client":
-            host.left.set()
-        task.cancel()
-        host.left.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert not went_on
-    assert task.cancelling() == 1
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("first", ["the client", "the host"])
-async def test_a_scope_of_the_host_ends_the_work_as_the_client_leaves(first: str) -> None:
-    host = Host()
-    with anyio.fail_after(SECONDS):
-        async with anyio.create_task_group() as group:
-            with anyio.CancelScope() as scope:
-                group.start_soon(_leave_and_cancel, host, scope, first)
-                await while_connected(host.receive, anyio.sleep_forever)
-                await anyio.sleep_forever()
-            assert scope.cancelled_caught
-            await anyio.wait_all_tasks_blocked()
-
-
-async def _leave_and_cancel(host: Host, scope: anyio.CancelScope, first: str) -> None:
-    await anyio.wait_all_tasks_blocked()
-    if first == "the client":
-        host.left.set()
-    scope.cancel()
-    host.left.set()

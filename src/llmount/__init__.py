@@ -9,6 +9,7 @@ several of them under one root. A backend is anything with `generate` and `model
 see `llmount.types.Backend`.
 """
 
+from .access import KeysRequired, Limits
 from .app import App, ContractMismatch, ai_app, chat_app, gateway, generate_app
 from .backends.echo import EchoBackend
 from .backends.function import FunctionBackend, backend
@@ -22,6 +23,8 @@ __all__ = [
     "ContractMismatch",
     "EchoBackend",
     "FunctionBackend",
+    "KeysRequired",
+    "Limits",
     "RoutingBackend",
     "ScriptedImageBackend",
     "__version__",

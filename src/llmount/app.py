@@ -9,8 +9,10 @@ never runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import PurePath
+from typing import Any, NamedTuple
 
+from .access import Access, Keys, KeysRequired, LimitsOf, LimitStore
 from .contract import Contract, Operation
 from .dialects import DIALECTS
 from .dialects.protocol import Dialect
@@ -39,21 +41,37 @@ class ContractMismatch(Exception):
         )
 
 
+class Mount(NamedTuple):
+    """Where a dialect stands in an app, and who may ask it, if that is its own affair."""
+
+    prefix: str
+    dialect: Dialect
+    access: Access | None = None
+
+
 class App:
     """An ASGI application that serves one or more dialects.
 
     mounts: where each dialect stands, relative to where this app is mounted ("" is
-    right there). max_body: bytes; larger requests are refused. engine: who validates.
-    check_answers: also hold every answer, whole or item by item, to the document, and
-    fail with a 500 if one breaks it; for tests.
+    right there). keys: who may ask: the good keys, a mapping of names to keys, or a
+    function, plain or async, from a key to a name (its identity) or None; every operation
+    then wants one, unless its document says that it does not. limits: `Limits` for all, or
+    a function from an identity to its own; "" is whoever needs no key. limit_store: where
+    use is counted, if not in this process alone. max_body: bytes; larger requests are
+    refused. engine: who validates. check_answers: also hold every answer, whole or item by
+    item, to the document, and fail with a 500 if one breaks it; for tests.
 
-    Raises `ContractMismatch` if a document and its handlers differ.
+    Raises `ContractMismatch` if a document and its handlers differ, `KeysRequired` if a
+    document demands keys and there are none, `ValueError` for keys that cannot be sent.
     """
 
     def __init__(
         self,
-        mounts: Sequence[tuple[str, Dialect]],
+        mounts: Iterable[Mount | tuple[str, Dialect]],
         *,
+        keys: Keys | None = None,
+        limits: LimitsOf | None = None,
+        limit_store: LimitStore | None = None,
         max_body: int = MAX_BODY,
         engine: Engine = "jsonschema-rs",
         check_answers: bool = False,
@@ -61,18 +79,28 @@ class App:
         self.max_body = max_body
         self.engine: Engine = engine
         self.check_answers = check_answers
-        self.mounts = [(prefix.rstrip("/"), dialect) for prefix, dialect in mounts]
+        common = None
+        if keys is not None or limits is not None:
+            common = Access(keys, limits, limit_store)
+        self.mounts = [
+            Mount(each.prefix.rstrip("/"), each.dialect, each.access or common)
+            for each in (Mount(*mount) for mount in mounts)
+        ]
         self._routes = Routes()
         self._surfaces: list[tuple[str, Surface]] = []
-        for prefix, dialect in self.mounts:
+        for prefix, dialect, access in self.mounts:
             contract = Contract.load(dialect.contract, engine=engine)
             _match(contract, dialect)
-            surface = Surface(dialect, contract)
+            _guard(contract, access)
+            surface = Surface(dialect, contract, access)
             self._surfaces.append((prefix, surface))
             for operation in contract.operations.values():
                 self._routes.add(prefix, self._endpoint(surface, operation))
-            self._routes.add_page(f"{prefix}/openapi.json", document_page(contract, prefix))
-            self._routes.add_page(f"{prefix}/docs", try_page())
+            # The first at a prefix has its pages there, the others below their names.
+            shared = any(prefix == other for other, _ in self._surfaces[:-1])
+            pages = f"{prefix}/{PurePath(contract.name).stem}" if shared else prefix
+            self._routes.add_page(f"{pages}/openapi.json", document_page(contract, prefix, pages))
+            self._routes.add_page(f"{pages}/docs", try_page())
         # The most specific mount draws the errors of what it does not have.
         self._surfaces.sort(key=lambda mount: len(mount[0]), reverse=True)
 
@@ -120,7 +148,7 @@ class App:
         if found is None:
             path = next(route_paths(scope))
             exchange = self._exchange(self._nearest(path), scope, receive, send)
-            await exchange.fail(RouteNotFound(scope["method"], path))
+            await exchange.refuse(RouteNotFound(scope["method"], path))
             return
         methods, params = found
         target = methods.get(method)
@@ -134,7 +162,7 @@ class App:
             path = next(route_paths(scope))
             surface = some.surface if isinstance(some, Endpoint) else self._nearest(path)
             exchange = self._exchange(surface, scope, receive, send)
-            await exchange.fail(MethodNotAllowed(scope["method"], allowed(methods)))
+            await exchange.refuse(MethodNotAllowed(scope["method"], allowed(methods)))
 
     def _exchange(self, surface: Surface, scope: Scope, receive: Receive, send: Send) -> Exchange:
         return Exchange(
@@ -173,7 +201,8 @@ def generate_app(
 def chat_app(backend: Backend, *, dialect: str | Dialect = "openai", **options: Any) -> App:
     """`/chat/completions` and the models, over a backend; mount at `/v1`.
 
-    Arguments as for `generate_app`.
+    Arguments as for `generate_app`. The dialect "responses" has `/responses` alone; to
+    serve it beside the others at one prefix, see `gateway`.
     """
     return App([("", _dialect("chat", dialect, backend))], **options)
 
@@ -202,17 +231,24 @@ def _dialect(family: str, dialect: str | Dialect, *backends: Any, **others: Any)
     return known[dialect](*backends, **others)
 
 
-def gateway(apps: Mapping[str, App], **options: Any) -> App:
+def gateway(apps: Mapping[str, App | Sequence[App]], **options: Any) -> App:
     """One app for several, each at its prefix; one app may stand at two.
 
     Needed where several dialects share a root, because of two apps that a host mounts
-    at the same prefix it asks only the first. Options as for `App`; the apps' own are
-    not used.
+    at the same prefix it asks only the first. Of several at one prefix the first has its
+    `openapi.json` and `docs` there, the others below the names of their dialects:
+
+        gateway({"/v1": [chat_app(backend), chat_app(backend, dialect="responses")]})
+
+    has `/v1/openapi.json` and `/v1/responses/openapi.json`. Options as for `App`. An app
+    that has keys or limits keeps them, the others get those given here; of the other
+    options, the apps' own are not used.
     """
     mounts = [
-        (prefix.rstrip("/") + inner, dialect)
-        for prefix, app in apps.items()
-        for inner, dialect in app.mounts
+        Mount(prefix.rstrip("/") + inner, dialect, access)
+        for prefix, some in apps.items()
+        for app in ([some] if isinstance(some, App) else some)
+        for inner, dialect, access in app.mounts
     ]
     return App(mounts, **options)
 
@@ -221,3 +257,15 @@ def _match(contract: Contract, dialect: Dialect) -> None:
     documented, handled = set(contract.operations), set(dialect.handlers)
     if documented != handled:
         raise ContractMismatch(contract.name, documented - handled, handled - documented)
+
+
+def _guard(contract: Contract, access: Access | None) -> None:
+    secured = [operation for operation in contract.operations.values() if operation.secured]
+    for operation in secured:
+        if not operation.key_headers:
+            raise ValueError(
+                f"{contract.name}: {operation.id} demands neither a bearer token nor a key in a "
+                "header, so nothing here can check it"
+            )
+    if secured and (access is None or not access.has_keys):
+        raise KeysRequired(contract.name, [operation.id for operation in secured])

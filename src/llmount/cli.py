@@ -112,7 +112,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _greeting(url: str, specs: Sequence[ModelSpec], engine: str) -> str:
     name = specs[0].name
     provider = engine if specs[0].kind == "local" else specs[0].kind
-    documents = "  ".join(f"{url}{mount}/docs" for mount in ("/api", "/v1", "/ai/v1"))
+    documents = "  ".join(
+        f"{url}{mount}/docs" for mount in ("/api", "/v1", "/v1/responses", "/ai/v1")
+    )
     return f"""\
 Serving {", ".join(spec.name for spec in specs)} at {url} (stop with Ctrl-C). Try one of these:
 

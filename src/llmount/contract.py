@@ -62,6 +62,10 @@ class Operation:
     path: below the mount, as in the document. absolute: it stands at the root of the
     server instead, because its path has a `servers` of its own with the address "/".
     responses: status ("200", "4XX", "default") to the media types in their order.
+    accepts_untyped: a body without a Content-Type will do (not with
+    `x-content-type-required`). secured: it demands a key; False if it says itself that it
+    does not, None if nothing does. key_headers: where the key may be, "authorization" for
+    a bearer token.
     """
 
     id: str
@@ -75,6 +79,9 @@ class Operation:
     responses: Mapping[str, tuple[Media, ...]]
     summary: str = ""
     pattern: re.Pattern[str] | None = None
+    accepts_untyped: bool = True
+    secured: bool | None = None
+    key_headers: tuple[str, ...] = ()
     whole: Media | None = field(init=False)
     stream: Media | None = field(init=False)
     _media: dict[tuple[int, bool], Media | None] = field(
@@ -88,9 +95,17 @@ class Operation:
 
     def validate(self, body: JSON) -> JSON:
         """The body with the document's defaults filled in. Raises `InvalidRequest`."""
+        if fault := self.fault(body):
+            raise fault
+        return self.fill(body)
+
+    def fault(self, body: JSON) -> InvalidRequest | None:
+        """What the document has against a body."""
         assert self.body is not None
-        if not self.body.is_valid(body):
-            raise InvalidRequest(*self.body.violations(body))
+        return None if self.body.is_valid(body) else InvalidRequest(*self.body.violations(body))
+
+    def fill(self, body: JSON) -> JSON:
+        """The body with the document's defaults filled in, in place."""
         if isinstance(body, dict):
             for key, value in self.defaults:
                 if body.get(key) is None:
@@ -232,6 +247,7 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
             content = body.get("content", {})
             # All media types of a request share one schema: it is one JSON value.
             body_schema = next((media.get("schema") for media in content.values()), None)
+            secured, key_headers = _security(document, described)
             yield Operation(
                 id=operation_id,
                 method=method.upper(),
@@ -255,7 +271,36 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                 },
                 summary=described.get("summary", ""),
                 pattern=_pattern(path),
+                accepts_untyped=not body.get("x-content-type-required"),
+                secured=secured,
+                key_headers=key_headers,
             )
+
+
+def _security(
+    document: Mapping[str, Any], described: Mapping[str, Any]
+) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether a key is demanded, and the headers that may carry it.
+
+    An empty alternative says that none is. A scheme that is neither a bearer token nor a
+    key in a header has no header, and neither have several that are demanded at once.
+    """
+    own = described.get("security")
+    alternatives = own if own is not None else document.get("security") or ()
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    headers: list[str] = []
+    for names in alternatives:
+        if len(names) != 1:
+            continue
+        scheme = _resolve(document, schemes[next(iter(names))])
+        kind = scheme["type"]
+        if kind == "apiKey" and scheme["in"] == "header":
+            headers.append(scheme["name"].lower())
+        elif kind in ("oauth2", "openIdConnect") or scheme.get("scheme", "").lower() == "bearer":
+            headers.append("authorization")
+    if alternatives and all(alternatives):
+        return True, tuple(dict.fromkeys(headers))
+    return (None if own is None else False), tuple(dict.fromkeys(headers))
 
 
 def _resolve(document: Mapping[str, Any], value: Any) -> Any:

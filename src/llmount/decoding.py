@@ -63,7 +63,7 @@ def _too_deep(max_depth: int) -> MalformedBody:
 
 def _check_depth(value: JSON, max_depth: int) -> None:
     level = [value]
-    for _ in range(max_depth + 1):
+    for _ in range(max_depth):
         level = [
             child
             for node in level

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from .access import Access, Admission
 from .contract import Operation, essence
 from .decoding import decode
-from .dialects.protocol import Answer, Reply, Request
-from .errors import ApiError, InternalError, UnsupportedMediaType
+from .dialects.protocol import Answer, Headers, Reply, Request, Run
+from .errors import ApiError, InternalError, RateLimited, UnsupportedMediaType
 from .jsontext import dumps_bytes
 from .routing import Endpoint, Surface
 from .streaming import (
@@ -26,7 +27,7 @@ from .streaming import (
     send_stream,
     while_connected,
 )
-from .types import JSON
+from .types import JSON, Quota
 
 __all__ = ["Exchange"]
 
@@ -40,6 +41,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "admission",
         "arrived",
         "check_answers",
         "max_body",
@@ -70,8 +72,54 @@ class Exchange:
         self.started = False
         self.arrived = time.perf_counter_ns()
         self.request: Request | None = None
+        self.admission: Admission | None = None
 
     async def run(self, endpoint: Endpoint, params: Mapping[str, str]) -> None:
+        """Answer a request for an operation, if whoever sends it may."""
+        access = self.surface.access
+        if access is None:
+            await self._run(endpoint, params)
+            return
+        try:
+            refusal = await self._enter(access, endpoint.operation)
+            if refusal is None:
+                await self._run(endpoint, params)
+            else:
+                await self.fail(refusal)
+        finally:
+            await self._leave()
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer a request for what is no operation.
+
+        It needs no key, but counts for the one that it has.
+        """
+        access = self.surface.access
+        if access is None:
+            await self.fail(error)
+            return
+        try:
+            refusal = await self._enter(access, None)
+            await self.fail(refusal if isinstance(refusal, RateLimited) else error)
+        finally:
+            await self._leave()
+
+    async def _enter(self, access: Access, operation: Operation | None) -> ApiError | None:
+        """Why the request may not come in, if so."""
+        try:
+            identity = await access.identify(self.scope["headers"], operation)
+            self.admission = access.admission(identity)
+            if self.admission is not None:
+                await self.admission.begin()
+        except Exception as error:
+            return self._api_error(error)
+        return None
+
+    async def _leave(self) -> None:
+        if self.admission is not None:
+            await self.admission.leave()
+
+    async def _run(self, endpoint: Endpoint, params: Mapping[str, str]) -> None:
         operation = endpoint.operation
         self.request = Request(operation, None, params, self.arrived)
         try:
@@ -96,6 +144,8 @@ class Exchange:
                 if essence(sent) not in operation.accepts:
                     raise UnsupportedMediaType(sent, operation.accepts)
                 return
+        if not operation.accepts_untyped:
+            raise UnsupportedMediaType("", operation.accepts)
 
     async def _answer(self, endpoint: Endpoint) -> None:
         assert self.request is not None
@@ -113,23 +163,33 @@ class Exchange:
     async def _send_reply(self, endpoint: Endpoint, reply: Reply) -> None:
         assert self.request is not None
         dialect = endpoint.surface.dialect
+        if self.admission is not None and isinstance(reply, Run):
+            reply.events = self.admission.counted(reply.events)
         if isinstance(reply, Answer):
             status, content = reply.status, reply.content
         elif reply.stream and endpoint.outlet is not None:
-            headers = dialect.headers(self.arrived)
-            await send_stream(self._send, reply, endpoint.outlet, headers, self._draw_item)
+            await send_stream(
+                self._send,
+                reply,
+                endpoint.outlet,
+                self._headers,
+                lambda error: dialect.draw_item(self._api_error(error), reply.codec),
+            )
             return
         else:
             status, content = 200, await collect(reply)
-        await self._send_whole(status, content, dialect.headers(self.arrived))
+        await self._send_whole(status, content, self._headers())
+
+    def _headers(self) -> Headers:
+        quota: Quota | None = None if self.admission is None else self.admission.quota
+        return self.surface.dialect.headers(self.arrived, quota)
 
     async def fail(self, error: ApiError) -> None:
         """Answer with the error as the dialect draws it."""
         dialect = self.surface.dialect
         request = self.request
         drawing = dialect.draw(error, request.operation if request else None)
-        headers = list(drawing.headers)
-        headers.extend(dialect.headers(self.arrived))
+        headers = [*drawing.headers, *self._headers()]
         await self._send_whole(drawing.status, drawing.content, headers)
 
     async def _send_whole(
@@ -150,15 +210,15 @@ class Exchange:
 
     async def _send(self, message: Message) -> None:
         self.started = True
+        if self.admission is not None and "status" not in message and not message.get("more_body"):
+            # Before the client has it all, and asks again.
+            await self.admission.leave()
         try:
             await self.send(message)
         except OSError as error:
             # Not every host tells it through `receive` as well.
             logger.debug("a client left while its answer was sent")
             raise Disconnected from error
-
-    def _draw_item(self, error: Exception) -> Iterable[JSON]:
-        return self.surface.dialect.draw_item(self._api_error(error))
 
     def _api_error(self, error: Exception) -> ApiError:
         if isinstance(error, ApiError):

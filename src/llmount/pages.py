@@ -34,12 +34,15 @@ class Page:
         await send_bytes(send, 200, body, list(headers.items()), head=scope["method"] == "HEAD")
 
 
-def document_page(contract: Contract, prefix: str) -> Page:
-    """The document as JSON, its `servers` set to where it is mounted."""
+def document_page(contract: Contract, prefix: str, pages: str) -> Page:
+    """The document as JSON, its `servers` set to where it is mounted.
+
+    prefix: where its operations stand in the app. pages: where this page does.
+    """
     document = copy.deepcopy(dict(contract.document))
 
     def render(scope: Scope) -> tuple[bytes, Mapping[str, str]]:
-        base = _base(scope, f"{prefix}/openapi.json")
+        base = _base(scope, f"{pages}/openapi.json")
         shown = {**document, "servers": [{"url": (base + prefix) or "/"}]}
         shown["paths"] = {path: _at(base, item) for path, item in document["paths"].items()}
         return dumps_bytes(shown), {"content-type": "application/json"}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .access import Access
 from .contract import Contract, Operation
 from .dialects.protocol import Dialect, Handler
 from .pages import Page
@@ -16,10 +17,11 @@ __all__ = ["Endpoint", "Routes", "Surface", "allowed", "below", "route_paths"]
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One dialect with its compiled document."""
+    """One dialect with its compiled document, and who may ask; None is anybody, any time."""
 
     dialect: Dialect
     contract: Contract
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def assemble(
         **{name: RoutingBackend(names) for name, names in routes.items() if name != "ollama"},
     }
     drawing = ScriptedImageBackend()
-    chat = chat_app(backend)
+    chat = (chat_app(backend), chat_app(backend, dialect="responses"))
     app = gateway(
         {
             "/api": generate_app(backend, images=drawing),

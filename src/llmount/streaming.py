@@ -8,7 +8,7 @@ not, and never by the `spec_version`; and the generator is closed by the one who
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -128,6 +128,10 @@ async def _while_connected_anyio(receive: Receive, work: Callable[[], Awaitable[
 
 
 async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    # Before the work waits for something, nothing can be heard of the client.
+    begun = _Begun(work())
+    if begun.ended:
+        return
     task = asyncio.current_task()
     assert task is not None
     earlier = task.cancelling()
@@ -141,7 +145,7 @@ async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitabl
 
     watcher = asyncio.create_task(watch())
     try:
-        await work()
+        await begun
         if left:
             # An eager task may have cancelled us before the work began: if that has not
             # reached us yet, it has to be here, not at the host's next await.
@@ -155,6 +159,32 @@ async def _while_connected_asyncio(receive: Receive, work: Callable[[], Awaitabl
         if left:
             # However the work took it: the host counts cancellations.
             task.uncancel()
+
+
+class _Begun:
+    """Work that has run until it waits for the first time; awaiting it is waiting for the
+    rest. Raises what the work raises before."""
+
+    def __init__(self, work: Awaitable[None]) -> None:
+        self._steps = work.__await__()
+        self.throw = self._steps.throw
+        self.close = self._steps.close
+        self._taken: list[Any] = []
+        self.ended = False
+        try:
+            self._taken.append(next(self._steps))
+        except StopIteration:
+            self.ended = True
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        # An iterator that can throw takes cancellations to where the work waits.
+        yield from self
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._taken.pop() if self._taken else next(self._steps)
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -215,10 +245,12 @@ async def send_stream(
     send: Send,
     run: Run,
     outlet: Outlet,
-    headers: Headers,
+    headers: Callable[[], Headers],
     draw_item: Callable[[Exception], Iterable[JSON]],
 ) -> None:
     """Send a generation item by item, its first item before the status line.
+
+    headers: called when the head is sent.
 
     Raises whatever is raised before that; what is raised later is drawn in band, unless
     it is the `Disconnected` of a `send` that reaches nobody.
@@ -233,7 +265,7 @@ async def send_stream(
                 # Not even a status is sent for an event that has no item.
                 if not begun and (frames or codec.finished):
                     begun = True
-                    await send(_stream_start(outlet, headers))
+                    await send(_stream_start(outlet, headers()))
                 if frames:
                     await send({"type": "http.response.body", "body": frames, "more_body": True})
                 if codec.finished:

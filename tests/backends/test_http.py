@@ -1,19 +1,43 @@
 """The HTTP backends against small real servers on loopback."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from contextlib import aclosing
+from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import httpx
 import pytest
+from tests.upstream import (
+    DONE,
+    END,
+    KEY,
+    OLLAMA,
+    OPENAI,
+    PROMPT,
+    SSE,
+    A,
+    B,
+    Reply,
+    Stream,
+    answering,
+    collect,
+    delta,
+    event,
+    hanging_up,
+    head,
+    line,
+    ollama,
+    openai,
+    piece,
+    sending,
+    serving,
+    text_of,
+)
 
-from llmount.backends.http import OllamaBackend, OpenAIBackend, Timeouts
-from llmount.dialects.openai_client import HOSTED
+from llmount.backends.http import OllamaBackend, OpenAIBackend
+from llmount.dialects.openai_client_request import HOSTED
 from llmount.errors import (
     ApiError,
     BackendError,
@@ -24,175 +48,13 @@ from llmount.errors import (
     Overloaded,
     RateLimited,
 )
-from llmount.types import Backend, Event, Finish, Message, Prompt, Sampling, TextDelta, TextPart
+from llmount.types import Finish, TextDelta
 
 pytestmark = [
     pytest.mark.anyio,
     # httpx leaves inner generators of its own unclosed, and trio says so.
     pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning"),
 ]
-
-PROMPT = Prompt(
-    model="m",
-    messages=(Message("user", (TextPart("Hello"),)),),
-    sampling=Sampling(max_tokens=5),
-)
-KEY = "sk-very-secret-key"
-
-
-# A server
-
-
-@dataclass
-class Request:
-    line: str
-    headers: dict[str, str]
-    body: Any
-
-
-Stream: TypeAlias = anyio.abc.ByteStream
-Reply: TypeAlias = Callable[[Stream], Awaitable[None]]
-
-
-@dataclass
-class Upstream:
-    """Answers each request with the next of its replies, the last one again and again."""
-
-    replies: tuple[Reply, ...]
-    url: str = ""
-    connections: int = 0
-    requests: list[Request] = field(default_factory=list)
-    gone: anyio.Event = field(default_factory=lambda: anyio.Event())
-
-    async def serve(self, stream: Stream) -> None:
-        self.connections += 1
-        async with stream:
-            try:
-                while request := await read_request(stream):
-                    self.requests.append(request)
-                    await self.replies[min(len(self.requests), len(self.replies)) - 1](stream)
-            except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
-                self.gone.set()
-
-
-async def read_request(stream: Stream) -> Request | None:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        try:
-            data += await stream.receive()
-        except anyio.EndOfStream:
-            return None
-    head, body = data.split(b"\r\n\r\n", 1)
-    line, *fields = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (text.split(": ", 1) for text in fields)}
-    while len(body) < int(headers.get("content-length", "0")):
-        body += await stream.receive()
-    return Request(line, headers, json.loads(body) if body else None)
-
-
-@asynccontextmanager
-async def serving(*replies: Reply, port: int = 0) -> AsyncGenerator[Upstream, None]:
-    upstream = Upstream(replies)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    upstream.url = f"http://127.0.0.1:{port}"
-    with anyio.fail_after(10):
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, upstream.serve)
-            yield upstream
-            tasks.cancel_scope.cancel()
-
-
-def head(status: int = 200, media_type: str = "application/x-ndjson", *more: str) -> bytes:
-    fields = [f"Content-Type: {media_type}", "Transfer-Encoding: chunked", *more]
-    return "\r\n".join([f"HTTP/1.1 {status} Whatever", *fields, "", ""]).encode()
-
-
-def piece(data: str | bytes) -> bytes:
-    data = data.encode() if isinstance(data, str) else data
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-END = b"0\r\n\r\n"
-
-
-def sending(*parts: bytes) -> Reply:
-    async def reply(stream: Stream) -> None:
-        for part in parts:
-            await stream.send(part)
-
-    return reply
-
-
-def hanging_up(*parts: bytes) -> Reply:
-    async def reply(stream: Stream) -> None:
-        await sending(*parts)(stream)
-        await stream.aclose()
-
-    return reply
-
-
-def stalling(*parts: bytes) -> Reply:
-    """Sends, then waits until the client has closed the connection."""
-
-    async def reply(stream: Stream) -> None:
-        await sending(*parts)(stream)
-        await stream.receive()
-
-    return reply
-
-
-def answering(status: int, body: str, *more: str, media_type: str = "application/json") -> Reply:
-    return sending(head(status, media_type, *more), piece(body), END)
-
-
-def line(**item: Any) -> bytes:
-    return piece(json.dumps(item) + "\n")
-
-
-def event(data: Any) -> bytes:
-    return piece(f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n")
-
-
-def delta(text: str, finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    return event({"object": "chat.completion.chunk", "choices": [choice]})
-
-
-A, B = line(message={"content": "a"}), line(message={"content": "b"})
-DONE = line(message={"content": ""}, done=True, done_reason="stop", eval_count=2)
-OLLAMA = sending(head(), A, B, DONE, END)
-SSE = head(200, "text/event-stream")
-OPENAI = sending(SSE, delta("a"), delta("b"), delta("", "stop"), event("[DONE]"), END)
-OLLAMA_TAGS = answering(200, '{"models": [{"name": "m"}, {"name": "n"}]}')
-
-
-async def collect(backend: Backend, prompt: Prompt = PROMPT) -> list[Event]:
-    async with aclosing(backend.generate(prompt)) as events:
-        return [event async for event in events]
-
-
-def text_of(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
-@asynccontextmanager
-async def ollama(upstream: Upstream, **more: Any) -> AsyncGenerator[OllamaBackend, None]:
-    backend = OllamaBackend(upstream.url, **more)
-    try:
-        yield backend
-    finally:
-        await backend.aclose()
-
-
-@asynccontextmanager
-async def openai(upstream: Upstream, **more: Any) -> AsyncGenerator[OpenAIBackend, None]:
-    backend = OpenAIBackend(f"{upstream.url}/v1/", **more)
-    try:
-        yield backend
-    finally:
-        await backend.aclose()
-
 
 # Answers
 
@@ -433,217 +295,6 @@ async def test_an_answer_without_end_is_given_up() -> None:
     async with serving(reply) as upstream, ollama(upstream, max_bytes=10_000) as backend:
         with pytest.raises(BackendError, match="too large"):
             await collect(backend)
-
-
-# Time
-
-
-async def test_an_upstream_that_does_not_begin_runs_out_of_time() -> None:
-    timeout = Timeouts(first=0.05)
-
-    async with serving(stalling()) as upstream, ollama(upstream, timeout=timeout) as backend:
-        with pytest.raises(BackendTimeout):
-            await collect(backend)
-        await upstream.gone.wait()
-
-
-async def test_headers_alone_are_no_beginning() -> None:
-    timeout = Timeouts(first=0.05)
-
-    async with serving(stalling(SSE)) as upstream, openai(upstream, timeout=timeout) as backend:
-        with pytest.raises(BackendTimeout):
-            await collect(backend)
-        await upstream.gone.wait()
-
-
-async def test_an_upstream_that_falls_silent_runs_out_of_time() -> None:
-    timeout = Timeouts(idle=0.05)
-
-    async with (
-        serving(stalling(head(), A)) as upstream,
-        ollama(upstream, timeout=timeout) as backend,
-    ):
-        async with aclosing(backend.generate(PROMPT)) as events:
-            assert await anext(events) == TextDelta("a")
-            with pytest.raises(BackendTimeout):
-                await anext(events)
-        await upstream.gone.wait()
-
-
-async def test_comments_do_not_count_as_items() -> None:
-    async def reply(stream: Stream) -> None:
-        await stream.send(SSE + delta("a"))
-        while True:
-            await stream.send(piece(": still here\n\n"))
-            await anyio.sleep(0.01)
-
-    async with serving(reply) as upstream, openai(upstream, timeout=Timeouts(idle=0.1)) as backend:
-        with pytest.raises(BackendTimeout):
-            await collect(backend)
-
-
-async def test_the_time_that_the_reader_takes_is_not_the_upstreams() -> None:
-    timeout = Timeouts(first=0.2, idle=0.2)
-
-    async with serving(OLLAMA) as upstream, ollama(upstream, timeout=timeout) as backend:
-        events = []
-        async with aclosing(backend.generate(PROMPT)) as generator:
-            async for item in generator:
-                await anyio.sleep(0.25)
-                events.append(item)
-
-    assert text_of(events) == "ab"
-
-
-async def test_an_upstream_that_keeps_the_stream_open_after_its_end_does_not_matter() -> None:
-    async with serving(stalling(head(), A, B, DONE)) as upstream, ollama(upstream) as backend:
-        assert text_of(await collect(backend)) == "ab"
-        await upstream.gone.wait()
-
-
-# Leaving
-
-
-async def test_closing_the_generator_closes_the_connection() -> None:
-    async with serving(stalling(head(), A)) as upstream, ollama(upstream) as backend:
-        async with aclosing(backend.generate(PROMPT)) as events:
-            assert await anext(events) == TextDelta("a")
-            assert not upstream.gone.is_set()
-        await upstream.gone.wait()
-
-
-async def test_the_connection_is_closed_before_closing_the_generator_returns() -> None:
-    class Endless(httpx.AsyncByteStream):
-        closed = False
-
-        async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-            while True:
-                yield b'{"message": {"content": "a"}}\n'
-
-        async def aclose(self) -> None:
-            # Not even a cancellation keeps it from being closed.
-            await anyio.lowlevel.checkpoint()
-            self.closed = True
-
-    class Transport(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            return httpx.Response(200, stream=body)
-
-    body = Endless()
-    backend = OllamaBackend("http://upstream", transport=Transport())
-    events = backend.generate(PROMPT)
-    assert await anext(events) == TextDelta("a")
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await events.aclose()
-
-    assert body.closed
-    await backend.aclose()
-
-
-@pytest.mark.parametrize("parts", [(), (head(),), (head(), A)])
-async def test_cancelling_the_reader_closes_the_connection(parts: tuple[bytes, ...]) -> None:
-    waiting = anyio.Event()
-
-    async def reply(stream: Stream) -> None:
-        await sending(*parts)(stream)
-        waiting.set()
-        await stream.receive()
-
-    async with serving(reply) as upstream, ollama(upstream) as backend:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(collect, backend)
-            await waiting.wait()
-            tasks.cancel_scope.cancel()
-        await upstream.gone.wait()
-
-
-async def test_a_backend_can_be_used_after_an_answer_was_left() -> None:
-    async with serving(stalling(head(), A), OLLAMA) as upstream, ollama(upstream) as backend:
-        async with aclosing(backend.generate(PROMPT)) as events:
-            await anext(events)
-        assert text_of(await collect(backend)) == "ab"
-
-
-# Connections
-
-
-async def test_connections_are_used_again() -> None:
-    replies = OLLAMA, OLLAMA, answering(404, '{"error": "model not found"}'), OLLAMA_TAGS, OLLAMA
-
-    async with serving(*replies) as upstream, ollama(upstream) as backend:
-        await collect(backend)
-        # Whoever reads up to the Finish and no further leaves the connection as good.
-        async with aclosing(backend.generate(PROMPT)) as events:
-            async for item in events:
-                if isinstance(item, Finish):
-                    break
-        with pytest.raises(ModelNotFound):
-            await collect(backend)
-        await backend.models()
-        await collect(backend)
-
-    assert len(upstream.requests) == 5
-    assert upstream.connections == 1
-
-
-async def test_a_closed_backend_opens_again() -> None:
-    async with serving(OLLAMA) as upstream, ollama(upstream) as backend:
-        await collect(backend)
-        await backend.aclose()
-        await backend.aclose()
-        await collect(backend)
-
-    assert upstream.connections == 2
-
-
-def test_a_backend_outlives_its_event_loop(anyio_backend: str) -> None:
-    backends: list[OllamaBackend] = []
-
-    async def once(port: int) -> int:
-        async with serving(OLLAMA, port=port) as upstream:
-            backend = backends[0] if backends else OllamaBackend(upstream.url)
-            backends.append(backend)
-            assert text_of(await collect(backend)) == "ab"
-            await backend.aclose()
-            return int(upstream.url.rpartition(":")[2])
-
-    port = anyio.run(once, 0, backend=anyio_backend)
-    assert anyio.run(once, port, backend=anyio_backend) == port
-
-
-# Models
-
-
-async def test_the_list_of_models_is_asked_for_once_in_a_while() -> None:
-    async with serving(OLLAMA_TAGS) as upstream, ollama(upstream) as backend:
-        first = await backend.models()
-        assert await backend.models() == first
-
-    assert [model.name for model in first] == ["m", "n"]
-    assert [request.line for request in upstream.requests] == ["GET /api/tags HTTP/1.1"]
-
-
-async def test_a_failure_to_list_models_is_not_kept() -> None:
-    failing = answering(500, "{}")
-
-    async with serving(failing, OLLAMA_TAGS) as upstream, ollama(upstream) as backend:
-        with pytest.raises(BackendError):
-            await backend.models()
-        assert len(await backend.models()) == 2
-
-
-@pytest.mark.parametrize(("fixed", "listed"), [("n", ["n"]), ("other", ["other"])])
-async def test_a_backend_of_one_model_lists_that_one(fixed: str, listed: list[str]) -> None:
-    async with serving(OLLAMA_TAGS) as upstream, ollama(upstream, model=fixed) as backend:
-        assert [model.name for model in await backend.models()] == listed
-
-
-@pytest.mark.parametrize("body", ["<html>", "[1", '{"models": 5}', " " * 9 * 2**20])
-async def test_a_list_of_models_that_is_none_is_an_error(body: str) -> None:
-    async with serving(answering(200, body)) as upstream, openai(upstream) as backend:
-        with pytest.raises(BackendError):
-            await backend.models()
 
 
 # Secrets

@@ -15,7 +15,19 @@ import httpx
 from anyio.lowlevel import RunVar
 
 from ..dialects.client import Client
-from ..dialects.ollama_client import OLLAMA, ...
+from ..dialects.ollama_client import OLLAMA, RESIDENTS_PATH, Answer, residents
+from ..dialects.ollama_client_request import residency
+from ..dialects.ollama_request import bare
+from ..dialects.openai_client import OPENAI
+from ..dialects.openai_client_request import SELF_HOSTED, request
+from ..errors import BackendError, Overloaded, RateLimited
+from ..jsontext import loads
+from ..types import JSON, Event, Model, Prompt, Residency
+from .http_exchange import Exchange, Items
+
+__all__ = ["OllamaBackend", "OpenAIBackend", "Timeouts"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait for an upstream, in seconds.
@@ -125,7 +137,9 @@ class _Http:
         """What a model that is asked for is called there."""
         return model if self._model is None else self._model
 
-    async def _json(self, method: str, path: str, body: JSON, limit: float, model: str = "") -> JSON:
+    async def _json(
+        self, method: str, path: str, body: JSON, limit: float, model: str = ""
+    ) -> JSON:
         """The answer, not streamed, to a request about a model; None takes no body."""
         async with self._exchange(method, path, body, limit) as exchange:
             await self._check(exchange, model)
@@ -227,13 +241,13 @@ class OllamaBackend(_Http):
         max_bytes: int = _MAX_ANSWER,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        model = None if model is None else ollama_client.bare(model)
+        model = None if model is None else bare(model)
         super().__init__(OLLAMA, base_url, model, headers or {}, timeout, max_bytes, transport)
 
     async def load(self, model: str, keep_alive: float | None, /) -> None:
         """Returns once the model is loaded. Raises as `generate` does."""
         path, body = residency(self._upstreams(model), keep_alive)
-        answer = ollama_client.Answer(model)
+        answer = Answer(model)
         answer.feed(await self._json("POST", path, body, self._timeout.first, model))
         answer.close()
 
@@ -244,8 +258,8 @@ class OllamaBackend(_Http):
     async def resident(self) -> Sequence[Residency]:
         """What the upstream has in memory; with a fixed `model`, only that. Raises as
         `generate` does."""
-        body = await self._json("GET", ollama_client.RESIDENTS_PATH, None, self._timeout.whole)
-        found = ollama_client.residents(body)
+        body = await self._json("GET", RESIDENTS_PATH, None, self._timeout.whole)
+        found = residents(body)
         return [each for each in found if self._model in (None, each.model.name)]
 
 

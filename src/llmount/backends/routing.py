@@ -58,8 +58,8 @@ class RoutingBackend:
         for name, route in self.routes.items():
             key = id(route.backend)
             if key not in listed:
-                listed[key] = {model.name: model for model in await route.backend.models()}
-            model = listed[key].get(route.model)
+                listed[key] = {_key(model.name): model for model in await route.backend.models()}
+            model = listed[key].get(_key(route.model))
             found.append(replace(model, name=name) if model else Model(name=name))
         return tuple(found)
 
@@ -76,12 +76,14 @@ class RoutingBackend:
             await route.backend.unload(route.model)
 
     async def resident(self) -> Sequence[Residency]:
-        names = {(id(route.backend), route.model): name for name, route in self.routes.items()}
+        names = {
+            (id(route.backend), _key(route.model)): name for name, route in self.routes.items()
+        }
         found = []
         for backend in self._backends():
             if isinstance(backend, Resident):
                 for each in await backend.resident():
-                    name = names.get((id(backend), each.model.name), each.model.name)
+                    name = names.get((id(backend), _key(each.model.name)), each.model.name)
                     found.append(replace(each, model=replace(each.model, name=name)))
         return tuple(found)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .ajstudioz import AJStudioz
 from .codeinferflow import CodeInferflow, CodeInferflowChat
 from .geenii import Geenii
 from .ktransformers import KTransformers, KTransformersChat
 from .ollama import Ollama
 from .openai import OpenAI
 from .protocol import Dialect
+from .responses import Responses
 
 __all__ = ["DIALECTS"]
 
@@ -18,9 +20,11 @@ DIALECTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
         "ollama": Ollama,
         "codeinferflow": CodeInferflow,
         "ktransformers": KTransformers,
+        "ajstudioz": AJStudioz,
     },
     "chat": {
         "openai": OpenAI,
+        "responses": Responses,
         "codeinferflow": CodeInferflowChat,
         "ktransformers": KTransformersChat,
     },

@@ -28,14 +28,14 @@ from ..errors import (
     RateLimited,
     Unauthenticated,
 )
-from ..framing import json_event
-from ..types import JSON, Backend, Event, Finish, Model, Prompt, Sampling
+from ..jsontext import dumps
+from ..types import JSON, Backend, Event, Finish, Model, Prompt, Quota, Sampling
 from . import openai_errors
 from .completion import Completion, gather
 from .infill import TEMPLATES, Code, parse, render
 from .ollama import timestamp
 from .plain import Pieces, PlainReason, Whole, conversation, plain_reason
-from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
 __all__ = ["CodeInferflow", "CodeInferflowChat"]
 
@@ -72,8 +72,8 @@ class _Coder:
     def backends(self) -> Sequence[object]:
         return (self.backend,)
 
-    def headers(self, started: int) -> Headers:
-        return ()
+    def headers(self, started: int, quota: Quota | None) -> Headers:
+        return quota_headers(quota)
 
     async def _pick(self, name: str | None = None) -> Model:
         """The model of this name or, where there is none, the one at work."""
@@ -124,7 +124,7 @@ class CodeInferflow(_Coder):
         text = code if isinstance(error, MalformedBody) else f"{code}: {error.message}"
         return Drawing.of(error, {"text": "", "error_text": text, "time_cost": 0})
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         return [self.draw(error, None).content]
 
 
@@ -186,8 +186,8 @@ class CodeInferflowChat(_Coder):
     def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
         return openai_errors.draw(error)
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
-        return [json_event({"error": openai_errors.envelope(error)})]
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
+        return [{"data": dumps({"error": openai_errors.envelope(error)})}]
 
 
 _CODE = "error.processing"
@@ -242,7 +242,7 @@ class _Chat(Pieces):
     last = ({"data": "[DONE]"},)
 
     def item(self, text: str, reason: PlainReason | None) -> JSON:
-        return json_event(_chat("chat.completion.chunk", reason, "delta", text))
+        return {"data": dumps(_chat("chat.completion.chunk", reason, "delta", text))}
 
     def whole(self, events: Sequence[Event]) -> JSON:
         answer = gather(events)

@@ -22,6 +22,7 @@ from ..errors import (
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
+    RouteNotFound,
     UnsupportedMediaType,
     Violation,
 )
@@ -35,12 +36,13 @@ from ..types import (
     ImagePrompt,
     Message,
     Prompt,
+    Quota,
     Sampling,
     TextPart,
 )
 from .completion import Completion, gather
 from .ollama import GENERATE, Written
-from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
 __all__ = ["Geenii"]
 
@@ -152,16 +154,19 @@ class Geenii:
             return Drawing(500, {"detail": "Internal Server Error"})
         if isinstance(error, (BodyTooLarge, UnsupportedMediaType)):
             return Drawing(error.status, {"detail": error.message})
-        if operation is None:
+        if isinstance(error, RouteNotFound):
             return Drawing(404, {"detail": "Not Found"})
+        if operation is None:
+            # Refused before it reached a provider.
+            return Drawing.of(error, {"detail": error.message})
         suffix = f" (status code: {error.status})" if isinstance(error, NotFound) else ""
         return Drawing(200, {"error": error.message + suffix})
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         return [{"error": error.message}]
 
-    def headers(self, started: int) -> Headers:
-        return ()
+    def headers(self, started: int, quota: Quota | None) -> Headers:
+        return quota_headers(quota)
 
 
 class _Failure(ApiError):
@@ -226,7 +231,7 @@ class _Whole:
         answer = gather(events)
         raw = answer.finish.raw
         if raw is None or self._provider == "ollama":
-            raw = self._ollama_result(raw, events)
+            raw = self._ollama_result(raw, answer)
         of_openai = self._provider == "openai"
         return _envelope(
             self._provider,
@@ -237,10 +242,10 @@ class _Whole:
             output_text=None if self._provider == "ollama" else answer.text,
         )
 
-    def _ollama_result(self, raw: Mapping[str, JSON] | None, events: Sequence[Event]) -> JSON:
+    def _ollama_result(self, raw: Mapping[str, JSON] | None, answer: Completion) -> JSON:
         """Ollama's answer with every key, as its Python client gives it."""
         if raw is None:
-            raw = Written(self._model, GENERATE, self._started).whole(events)
+            raw = Written(self._model, GENERATE, self._started).end(answer)
         elif "message" in raw:
             message = raw["message"]
             raw = {**raw, "response": message["content"], "thinking": message.get("thinking")}

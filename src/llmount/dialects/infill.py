@@ -50,10 +50,7 @@ _KEY = re.compile(r"\{([^}]*)\}")
 
 _CHARACTERS = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
-_CHAT = frozenset(
-    "query question _query _question system_prompt res_prefix answer "
-    "user_token assistant_token eos".split()
-)
+_CHAT = re.compile("_?(query|question)|system_prompt|res_prefix|answer|(user|assistant)_token|eos")
 
 
 def render(template: str, code: Code) -> str:
@@ -79,7 +76,7 @@ def render(template: str, code: Code) -> str:
 
     def value(match: re.Match[str]) -> str:
         key = match[1]
-        if key in _CHAT or re.fullmatch(r"#\d+", key):
+        if _CHAT.fullmatch(key) or re.fullmatch(r"#\d+", key):
             raise ValueError(f"a template for code cannot have {match[0]}")
         return values.get(key, key)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ..contract import Operation
-from ..errors import ApiError, BadRequest, InvalidRequest
-from ..framing import json_event
-from ..types import JSON, Backend, Message, Prompt, TextPart
+from ..errors import ApiError, BadRequest, InvalidRequest, NotFound
+from ..jsontext import dumps
+from ..types import JSON, Backend, Message, Prompt, Quota, TextPart
 from ..validation import show
 from .openai import FINGERPRINT
 from .plain import Pieces, PlainReason, conversation
-from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+from .protocol import Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
 __all__ = ["KTransformers", "KTransformersChat"]
 
@@ -29,8 +29,8 @@ class _Streaming:
     def backends(self) -> Sequence[object]:
         return (self.backend,)
 
-    def headers(self, started: int) -> Headers:
-        return ()
+    def headers(self, started: int, quota: Quota | None) -> Headers:
+        return quota_headers(quota)
 
 
 class KTransformers(_Streaming):
@@ -51,7 +51,7 @@ class KTransformers(_Streaming):
     def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
         return Drawing.of(error, {"error": _message(error)})
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         return [{"error": _message(error)}]
 
 
@@ -73,14 +73,14 @@ class KTransformersChat(_Streaming):
         return Run(self.backend.generate(prompt), _Chunks(body["model"]), stream=True)
 
     async def assistants(self, request: Request) -> Reply:
-        return Answer(_envelope(410, _SHUT_DOWN), status=410)
+        raise NotFound(_SHUT_DOWN)
 
     def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
         return Drawing.of(error, _drawn(error))
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         # Bare, as in an error response, clients would take it for a chunk and skip it.
-        return [json_event({"error": _drawn(error)})]
+        return [{"data": dumps({"error": _drawn(error)})}]
 
 
 _ASSISTANTS = (
@@ -136,7 +136,7 @@ class _Chunks(Pieces):
         delta = {"content": text, "role": self._role, "name": None}
         self._role = None
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return json_event({**self._head, "choices": [choice]})
+        return {"data": dumps({**self._head, "choices": [choice]})}
 
 
 # Errors
@@ -147,7 +147,6 @@ _TYPES = {
     403: "PermissionDeniedError",
     404: "NotFoundError",
     405: "MethodNotAllowedError",
-    410: "GoneError",
     413: "ContentTooLargeError",
     415: "UnsupportedMediaTypeError",
     429: "RateLimitError",

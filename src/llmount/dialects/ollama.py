@@ -25,6 +25,7 @@ from ..types import (
     ImageBackend,
     ImagePrompt,
     Model,
+    Quota,
     ReasoningDelta,
     Resident,
     TextDelta,
@@ -35,7 +36,7 @@ from ..types import (
 from .completion import Completion, ToolCalls, gather
 from .ollama_errors import draw
 from .ollama_request import bare, chat_prompt, duration, generate_prompt, image_prompt
-from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
 __all__ = ["CHAT", "GENERATE", "Ollama", "Written", "timestamp"]
 
@@ -182,11 +183,11 @@ class Ollama:
     def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
         return draw(error, operation)
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         return [draw(error, None).content]
 
-    def headers(self, started: int) -> Headers:
-        return ()
+    def headers(self, started: int, quota: Quota | None) -> Headers:
+        return quota_headers(quota)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +231,12 @@ class Written:
             calls = tuple(self._calls)
             if calls and not self._form.calls_at_end:
                 called = self._item("", calls=calls)
-                return (called, self._end(Completion(finish=event)))
-            return (self._end(Completion(tool_calls=calls, finish=event)),)
+                return (called, self.end(Completion(finish=event)))
+            return (self.end(Completion(tool_calls=calls, finish=event)),)
         return ()
 
     def whole(self, events: Sequence[Event]) -> JSON:
-        return self._end(gather(events))
+        return self.end(gather(events))
 
     def empty(self, reason: str) -> JSON:
         """The answer that says that a model was loaded or unloaded."""
@@ -265,10 +266,20 @@ class Written:
             item["logprobs"] = _logprobs(logprobs)
         return item
 
-    def _end(self, answer: Completion) -> JSON:
+    def end(self, answer: Completion) -> JSON:
+        """The object that ends the answer, with all of it that was not sent before."""
         finish, at_end = answer.finish, self._form.calls_at_end
-        calls = () if at_end else answer.tool_calls
-        counts = _present(
+        end = {
+            "model": self._model,
+            "created_at": timestamp(),
+            **self._form.place(answer.text, answer.reasoning, () if at_end else answer.tool_calls),
+            "done": True,
+            "done_reason": "length" if finish.reason == "length" else "stop",
+        }
+        # The two routes have the rest in another order.
+        if answer.logprobs and not at_end:
+            end["logprobs"] = _logprobs(answer.logprobs)
+        end |= _present(
             context=finish.context if self._has_context else (),
             total_duration=time.perf_counter_ns() - self._started,
             load_duration=finish.timings.load,
@@ -277,19 +288,11 @@ class Written:
             eval_count=finish.usage.completion,
             eval_duration=finish.timings.completion,
         )
-        logprobs = _present(logprobs=_logprobs(answer.logprobs))
-        return {
-            "model": self._model,
-            "created_at": timestamp(),
-            **self._form.place(answer.text, answer.reasoning, calls),
-            "done": True,
-            "done_reason": "length" if finish.reason == "length" else "stop",
-            # The two routes have these in another order.
-            **({} if at_end else logprobs),
-            **counts,
-            **(_present(tool_calls=_tool_calls(answer.tool_calls, ids=False)) if at_end else {}),
-            **(logprobs if at_end else {}),
-        }
+        if answer.tool_calls and at_end:
+            end["tool_calls"] = _tool_calls(answer.tool_calls, ids=False)
+        if answer.logprobs and at_end:
+            end["logprobs"] = _logprobs(answer.logprobs)
+        return end
 
 
 def _response(text: str, reasoning: str, calls: Sequence[ToolCall]) -> dict[str, JSON]:

@@ -39,7 +39,7 @@ from .upstream import (
 )
 from .upstream_errors import Fault, Rules, fault_of, judge, rejected
 
-__all__ = ["OLLAMA", "Answer", "error", "models", "residents"]
+__all__ = ["OLLAMA", "RESIDENTS_PATH", "Answer", "error", "models", "residents"]
 
 
 # Answers
@@ -151,8 +151,11 @@ def models(body: JSON) -> list[Model]:
     return [_model(entry) for entry in _listed(body)]
 
 
+RESIDENTS_PATH: Final = "/api/ps"
+
+
 def residents(body: JSON) -> list[Residency]:
-    """The models in memory that GET /api/ps lists. Raises BackendError for anything else."""
+    """The models in memory, as GET `RESIDENTS_PATH` lists them. Raises as `models` does."""
     return [
         Residency(
             # The size is that in memory here, not that on disk.

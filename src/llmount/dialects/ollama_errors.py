@@ -19,6 +19,7 @@ from ..errors import (
     ModelNotFound,
     Overloaded,
     RouteNotFound,
+    Unauthenticated,
     Unsupported,
     Violation,
 )
@@ -84,6 +85,8 @@ def _text(error: ApiError, operation: Operation | None) -> str:
                 "shorten the prompt, adjust the context length in settings, or use a model with "
                 "a longer context length"
             )
+        case Unauthenticated():
+            return "unauthorized"
         case Overloaded():
             return "server busy, please try again.  maximum pending requests exceeded"
         case Unsupported(model=model, capability="insert") if model:

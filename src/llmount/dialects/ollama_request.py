@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ..errors import BadRequest
 from ..jsontext import dumps
@@ -58,7 +60,7 @@ def generate_prompt(body: JSON) -> Prompt:
 def chat_prompt(body: JSON) -> Prompt:
     """Raises `BadRequest` for bad images."""
     return Prompt(
-        messages=tuple(map(_message, body["messages"])),
+        messages=tuple(_messages(body["messages"])),
         tools=tuple(
             Tool(
                 tool["function"]["name"],
@@ -123,24 +125,40 @@ def _sampling(options: dict[str, JSON]) -> Sampling:
     )
 
 
-def _message(message: JSON) -> Message:
+def _messages(messages: Sequence[JSON]) -> Iterable[Message]:
+    """The turns, where each call has an id, and each answer to one has that id: here both
+    may be left out, and an answer is of the first open call of its tool."""
+    numbers = itertools.count()
+    open_calls: dict[str | None, str] = {}
+    for message in messages:
+        turn = _message(message, numbers)
+        if turn.role == "tool":
+            fitting = (id for id, name in open_calls.items() if turn.name in (None, name))
+            turn = replace(turn, tool_call_id=turn.tool_call_id or next(fitting, None))
+            open_calls.pop(turn.tool_call_id, None)
+        else:
+            open_calls = {call.id: call.name for call in turn.tool_calls}
+        yield turn
+
+
+def _message(message: JSON, numbers: Iterator[int]) -> Message:
     parts: list[Part] = [TextPart(message["content"])] if message.get("content") else []
     parts.extend(_images(message.get("images")))
     return Message(
         message["role"],
         tuple(parts),
         reasoning=message.get("thinking") or "",
-        tool_calls=tuple(_tool_calls(message.get("tool_calls") or ())),
+        tool_calls=tuple(
+            ToolCall(
+                call.get("id") or f"call_{next(numbers)}",
+                call["function"]["name"],
+                dumps(call["function"].get("arguments") or {}),
+            )
+            for call in message.get("tool_calls") or ()
+        ),
         tool_call_id=message.get("tool_call_id"),
         name=message.get("tool_name"),
     )
-
-
-def _tool_calls(calls: Sequence[JSON]) -> Iterable[ToolCall]:
-    for number, call in enumerate(calls):
-        function = call["function"]
-        arguments = dumps(function.get("arguments") or {})
-        yield ToolCall(call.get("id") or f"call_{number}", function["name"], arguments)
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]*")

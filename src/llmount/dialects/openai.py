@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from ..types import (
     Event,
     Finish,
     Model,
+    Quota,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
@@ -31,9 +33,9 @@ from ..types import (
 from .completion import Choice, Completion, gather, interleave
 from .openai_errors import draw, envelope
 from .openai_request import prompt
-from .protocol import Answer, Drawing, Handler, Headers, Reply, Request, Run
+from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run
 
-__all__ = ["FINGERPRINT", "OpenAI"]
+__all__ = ["FINGERPRINT", "OpenAI", "service_headers", "token_logprobs"]
 
 _DONE = {"data": "[DONE]"}
 _MARK = dumps("\0")
@@ -84,17 +86,39 @@ class OpenAI:
     def draw(self, error: ApiError, operation: Operation | None) -> Drawing:
         return draw(error)
 
-    def draw_item(self, error: ApiError) -> Iterable[JSON]:
+    def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         # No [DONE] after it: that would claim success.
         return [{"data": dumps({"error": envelope(error)})}]
 
-    def headers(self, started: int) -> Headers:
-        milliseconds = (time.perf_counter_ns() - started) // 1_000_000
-        return (
-            ("x-request-id", "req_" + secrets.token_hex(16)),
-            ("openai-processing-ms", str(milliseconds)),
-            ("openai-version", "2020-10-01"),
-        )
+    def headers(self, started: int, quota: Quota | None) -> Headers:
+        return service_headers(started, quota)
+
+
+def service_headers(started: int, quota: Quota | None) -> Headers:
+    """What every answer of the service carries. Arguments as for `Dialect.headers`."""
+    milliseconds = (time.perf_counter_ns() - started) // 1_000_000
+    headers = (
+        ("x-request-id", "req_" + secrets.token_hex(16)),
+        ("openai-processing-ms", str(milliseconds)),
+        ("openai-version", "2020-10-01"),
+    )
+    if quota is None:
+        return headers
+    return (
+        *headers,
+        ("x-ratelimit-limit-requests", str(quota.limit)),
+        ("x-ratelimit-remaining-requests", str(quota.remaining)),
+        ("x-ratelimit-reset-requests", _duration(quota.reset - time.time())),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Whole seconds, rounded up, in Go's notation: `1s`, `6m0s`, `24h0m0s`."""
+    minutes, rest = divmod(max(0, math.ceil(seconds)), 60)
+    if not minutes:
+        return f"{rest}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
 
 
 def _wants_usage(body: JSON) -> bool:
@@ -295,13 +319,15 @@ def _tool_delta(delta: ToolCallDelta) -> JSON:
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> JSON:
     if not logprobs:
         return None
-    return {
-        "content": [
-            {**_logprob(token), "top_logprobs": [_logprob(top) for top in token.top]}
-            for token in logprobs
-        ],
-        "refusal": None,
-    }
+    return {"content": token_logprobs(logprobs), "refusal": None}
+
+
+def token_logprobs(logprobs: Sequence[TokenLogprob]) -> list[JSON]:
+    """One object a token, with its alternatives."""
+    return [
+        {**_logprob(token), "top_logprobs": [_logprob(top) for top in token.top]}
+        for token in logprobs
+    ]
 
 
 def _logprob(token: TokenLogprob) -> dict[str, JSON]:

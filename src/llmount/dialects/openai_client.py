@@ -113,7 +113,8 @@ class Answer:
     def _choice(self, choice: dict[str, JSON]) -> list[Event]:
         self._begun = True
         self._keep({"usage": choice.get("usage")})
-        delta = object_of(choice.get("delta")) or object_of(choice.get("message"))
+        message = object_of(choice.get("message"))
+        delta = object_of(choice.get("delta")) or message
         events: list[Event] = []
         for name in ("reasoning_content", "reasoning"):
             # Some servers send both, and the same in both.
@@ -129,6 +130,9 @@ class Answer:
             self._logprobs += entries
             events.append(TextDelta(text, token_logprobs(entries)))
         calls = array(delta.get("tool_calls"))
+        if delta is message:
+            # A list of whole calls, which have no index and need not differ in their ids.
+            calls = [{**call, "index": number} for number, call in enumerate(calls)]
         if legacy := object_of(delta.get("function_call")):
             calls = [{"function": legacy}]
         for call in calls:
@@ -259,9 +263,7 @@ _EVENTS: Final = framing_of("text/event-stream")
 
 OPENAI: Final = Client(
     request=request,
-    decoder=lambda media_type: (
-        _Whole() if media_type == "application/json" else _EVENTS.decoder()
-    ),
+    decoder=lambda media_type: _Whole() if media_type == "application/json" else _EVENTS.decoder(),
     answer=Answer,
     error=error,
     models_path="/models",

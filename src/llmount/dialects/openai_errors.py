@@ -34,6 +34,11 @@ _JSON_HINT = (
     "was not valid JSON: {message}.)"
 )
 
+_KEY_HINT = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization "
+    "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+)
+
 
 def draw(error: ApiError) -> Drawing:
     return Drawing.of(error, {"error": envelope(error)})
@@ -66,6 +71,8 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
             return error.message, invalid, error.param, "unsupported_parameter"
         case BadRequest():
             return error.message, invalid, error.param, "invalid_value" if error.param else None
+        case Unauthenticated(missing=True):
+            return _KEY_HINT, invalid, None, None
         case Unauthenticated():
             return error.message, invalid, None, "invalid_api_key"
         case ModelNotFound():

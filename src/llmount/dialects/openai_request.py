@@ -22,7 +22,7 @@ from ..types import (
     ToolCall,
 )
 
-__all__ = ["prompt"]
+__all__ = ["bytes_of", "prompt"]
 
 _ROLES: Mapping[str, Role] = {
     "developer": "system",
@@ -220,22 +220,22 @@ def _part(part: JSON, path: str) -> Part:
         case {"type": "image_url", "image_url": {"url": url} as image}:
             detail = image.get("detail")
             if url.startswith("data:"):
-                return ImagePart(data=_data(url, f"{path}.image_url.url"), detail=detail)
+                return ImagePart(data=bytes_of(url, f"{path}.image_url.url"), detail=detail)
             return ImagePart(url=url, detail=detail)
         case {"type": "input_audio", "input_audio": {"data": data, "format": format_}}:
             return AudioPart(_base64(data, f"{path}.input_audio.data"), format_)
         case {"type": "file", "file": file}:
             data = file.get("file_data")
             return FilePart(
-                None if data is None else _data(data, f"{path}.file.file_data"),
+                None if data is None else bytes_of(data, f"{path}.file.file_data"),
                 file.get("file_id"),
                 file.get("filename"),
             )
     raise Unsupported(f"content parts of type {part.get('type')}", param=path)
 
 
-def _data(url: str, path: str) -> bytes:
-    """The bytes of a data URI, or of bare Base64."""
+def bytes_of(url: str, path: str) -> bytes:
+    """The bytes of a data URI, or of bare Base64. Raises `BadRequest` for the field at `path`."""
     if not url.startswith("data:"):
         return _base64(url, path)
     head, comma, encoded = url.partition(",")

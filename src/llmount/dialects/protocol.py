@@ -9,10 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..contract import Operation
-from ..errors import ApiError, MethodNotAllowed, Overloaded, RateLimited
-from ..types import JSON
+from ..errors import ApiError, MethodNotAllowed, Overloaded, RateLimited, Unauthenticated
+from ..types import JSON, Quota
 
-__all__ = ["Answer", "Codec", "Dialect", "Drawing", "Handler", "Reply", "Request", "Run"]
+__all__ = [
+    "Answer",
+    "Codec",
+    "Dialect",
+    "Drawing",
+    "Handler",
+    "Headers",
+    "Reply",
+    "Request",
+    "Run",
+    "quota_headers",
+    "whole_seconds",
+]
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -82,9 +94,27 @@ class Drawing:
         headers: list[tuple[str, str]] = []
         if isinstance(error, MethodNotAllowed):
             headers.append(("allow", ", ".join(error.allowed)))
+        if isinstance(error, Unauthenticated):
+            headers.append(("www-authenticate", "Bearer"))
         if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
-            headers.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
+            headers.append(("retry-after", str(whole_seconds(error.retry_after))))
         return cls(error.status, content, headers)
+
+
+def whole_seconds(retry_after: float) -> int:
+    """At least one, and never too early."""
+    return max(1, math.ceil(retry_after))
+
+
+def quota_headers(quota: Quota | None) -> Headers:
+    """The quota in the headers that most APIs have for it; none where it is unknown."""
+    if quota is None:
+        return ()
+    return (
+        ("x-ratelimit-limit", str(quota.limit)),
+        ("x-ratelimit-remaining", str(quota.remaining)),
+        ("x-ratelimit-reset", str(math.ceil(quota.reset))),
+    )
 
 
 class Dialect(Protocol):
@@ -107,11 +137,12 @@ class Dialect(Protocol):
     def draw(self, error: ApiError, operation: Operation | None, /) -> Drawing:
         """The error as a response. `operation` is None if the request reached none."""
 
-    def draw_item(self, error: ApiError, /) -> Iterable[JSON]:
-        """The error as the last items of a stream that has begun."""
+    def draw_item(self, error: ApiError, codec: Codec, /) -> Iterable[JSON]:
+        """The error as the last items of a stream that has begun; `codec` made the others."""
 
-    def headers(self, started: int, /) -> Headers:
+    def headers(self, started: int, quota: Quota | None, /) -> Headers:
         """Headers that every response of this dialect carries.
 
-        started: `time.perf_counter_ns()` at the arrival of the request.
+        started: `time.perf_counter_ns()` at the arrival of the request. quota: what is
+        left to whoever sent it; None if requests are not counted, or nobody knows whose.
         """

@@ -1,0 +1,358 @@
+"""JSON as Go's `encoding/json` reads it into the structs behind a document.
+
+Keys are matched in any case, `null` is as good as absent, the last of several equal keys
+counts, what comes after the first value is not looked at, and bytes that are no UTF-8 become
+U+FFFD. Go names its types in its errors, so a schema tells with `x-go-type` what does not
+follow from its other keywords.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import isinf
+from typing import Final
+
+from ..contract import Operation
+from ..decoding import MAX_DEPTH
+from ..errors import BadRequest
+from ..types import JSON
+from . import go_values
+from .go_syntax import scan
+from .go_types import GoType, folded, go_type
+
+__all__ = ["GoReader"]
+
+
+class GoReader:
+    """Reads the bodies of one operation."""
+
+    def __init__(self, operation: Operation) -> None:
+        assert operation.body is not None
+        self._is_valid = operation.body.is_valid
+        self._type = go_type(operation.body)
+
+    def __call__(self, body: bytes) -> dict[str, JSON]:
+        """The object in `body`, by the document's names.
+
+        Of the right types, but not yet held to the schema's other demands. Raises
+        `MalformedBody` for what is no JSON, `BadRequest` for a wrong type; both in Go's words.
+        """
+        try:
+            value = _quickly(body)
+        except (ValueError, RecursionError):
+            return self._exactly(body)
+        if type(value) is dict and self._is_valid(value) and _is_plain(value, self._type):
+            return value
+        return self._exactly(body)
+
+    def _exactly(self, body: bytes) -> dict[str, JSON]:
+        start, end = scan(body)
+        text = body[start:end].decode("utf-8", "go")
+        bound = _bind(_with_pairs(text), self._type, _Place())
+        return {} if bound is None else bound
+
+
+# Most bodies need no exactness: what follows finds out whether one does.
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
+
+
+def _quickly(body: bytes) -> JSON:
+    """Raises ValueError for a body that wants a closer look."""
+    text = body.decode()
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH or _SURROGATE.search(body):
+        raise ValueError
+    start = _SPACE.match(text)
+    value, _ = _without_repetition(text, start.end() if start else 0)
+    return value
+
+
+def _unrepeated(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if isinf(number):
+        raise ValueError
+    return number
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError
+
+
+_without_repetition = json.JSONDecoder(
+    object_pairs_hook=_unrepeated, parse_float=_finite, parse_constant=_no_constant
+).raw_decode
+
+
+def _is_plain(value: JSON, go: GoType) -> bool:
+    """Whether Go reads a value that the schema allows just as it stands."""
+    if value is None:
+        return True
+    if go.kind in ("struct", "message"):
+        for key, each in value.items():
+            inner = go.fields.get(key)
+            if inner is None:
+                if folded(key) in go.folded:
+                    return False
+            elif inner.deep and not _is_plain(each, inner):
+                return False
+        return True
+    if go.item is None:
+        return _CHECKS[go.kind](value)
+    if go.item.kind == "int":
+        return float not in set(map(type, value))
+    each_item = value if go.kind == "slice" else value.values()
+    return all(_is_plain(each, go.item) for each in each_item)
+
+
+def _accepted(read: Callable[[JSON], object]) -> Callable[[JSON], bool]:
+    def check(value: JSON) -> bool:
+        try:
+            read(value)
+        except BadRequest:
+            return False
+        return True
+
+    return check
+
+
+_CHECKS: Final[Mapping[str, Callable[[JSON], bool]]] = {
+    "int": lambda value: type(value) is not float,
+    "image": _accepted(go_values.image),
+    "duration": _accepted(go_values.seconds),
+}
+"""What a schema cannot tell."""
+
+
+# Reading exactly
+
+
+class _Pairs(list[tuple[str, JSON]]):
+    """An object, with its keys as often as they stand there."""
+
+
+class _Number(str):
+    """A number's text."""
+
+
+_with_pairs = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number
+).decode
+
+
+def _replace_byte(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\ufffd", error.start + 1
+
+
+codecs.register_error("go", _replace_byte)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands, as Go tells it.
+
+    own: inside of a type that reads itself, where Go no longer names the innermost struct.
+    """
+
+    struct: str = ""
+    path: tuple[str, ...] = ()
+    own: bool = False
+
+    def wrong(self, value: JSON, go_type: str) -> BadRequest:
+        kind = next(name for kind, name in _KINDS.items() if isinstance(value, kind))
+        if isinstance(value, _Number) and go_type in _NUMBERS:
+            kind = f"number {value[:100]}"
+        into = f"struct field {self.struct}.{'.'.join(self.path)}" if self.path else "value"
+        return BadRequest(
+            f"json: cannot unmarshal {kind} into Go {into} of type {go_type}",
+            param=".".join(self.path) or None,
+        )
+
+
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "bool",
+    _Number: "number",
+    str: "string",
+    _Pairs: "object",
+    list: "array",
+}
+_NUMBERS: Final = ("int", "int32", "uint8", "float64")
+_BITS: Final[Mapping[str, tuple[int, int]]] = {
+    "int": (-(2**63), 2**63),
+    "int32": (-(2**31), 2**31),
+    "uint8": (0, 2**8),
+}
+
+Binder = Callable[[JSON, GoType, _Place], JSON]
+
+
+def _bind(value: JSON, go: GoType, place: _Place) -> JSON:
+    """The value in plain Python, or None for null. Raises `BadRequest` for the first fault."""
+    return None if value is None else _BINDERS[go.kind](value, go, place)
+
+
+def _struct(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, _Pairs):
+        raise place.wrong(value, go.name)
+    struct = place.struct if place.own else go.name.rpartition(".")[2]
+    found: dict[str, JSON] = {}
+    for key, each in value:
+        key = _text(key)
+        name = key if key in go.fields else go.folded.get(folded(key), "")
+        if not name:
+            found |= _ignored(key, each)
+            continue
+        inner = replace(place, struct=struct, path=(*place.path, name))
+        bound = _bind(each, go.fields[name], inner)
+        if bound is not None:
+            found[name] = bound
+    return found
+
+
+def _ignored(key: str, value: JSON) -> dict[str, JSON]:
+    """A field that Go does not know, as far as it can be kept; engines may."""
+    try:
+        return {key: _any(value, _ANY, _Place())}
+    except BadRequest:
+        return {}
+
+
+def _message(value: JSON, go: GoType, place: _Place) -> JSON:
+    message = _struct(value, replace(go, name="api.Alias"), replace(place, own=True))
+    if "role" in message:
+        message["role"] = message["role"].lower()
+    return message
+
+
+def _slice(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, list) or isinstance(value, _Pairs):
+        raise place.wrong(value, go.name)
+    assert go.item is not None
+    return [_bind(_zero(go.item) if each is None else each, go.item, place) for each in value]
+
+
+def _zero(go: GoType) -> JSON:
+    """What Go has for null in an array."""
+    zeros = {"struct": _Pairs(), "message": _Pairs(), "int": _Number("0"), "string": ""}
+    return zeros.get(go.kind)
+
+
+def _map(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, _Pairs):
+        raise place.wrong(value, go.name)
+    return _any(value, _ANY, place)
+
+
+def _ordered(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, _Pairs):
+        # What the library says that Ollama reads these with.
+        raise BadRequest(
+            "Value looks like object, but can't find closing '}' symbol",
+            param=".".join(place.path),
+        )
+    item = go.item or _ANY
+    inner = replace(place, own=True)
+    return {_text(key): _bind(each, item, inner) for key, each in value}
+
+
+def _string(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, str) or isinstance(value, _Number):
+        raise place.wrong(value, go.name)
+    return _text(value)
+
+
+def _bool(value: JSON, go: GoType, place: _Place) -> JSON:
+    if not isinstance(value, bool):
+        raise place.wrong(value, go.name)
+    return value
+
+
+def _int(value: JSON, go: GoType, place: _Place) -> JSON:
+    lowest, beyond = _BITS[go.name]
+    if isinstance(value, _Number) and re.fullmatch("-?[0-9]{1,20}", value):
+        number = int(value)
+        if lowest <= number < beyond:
+            return number
+    raise place.wrong(value, go.name)
+
+
+def _any(value: JSON, go: GoType, place: _Place) -> JSON:
+    if isinstance(value, _Number):
+        number = float(value)
+        if isinf(number):
+            raise place.wrong(value, "float64")
+        return int(value) if re.fullmatch("-?[0-9]+", value) else number
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, _Pairs):
+        return {_text(key): _any(each, go, place) for key, each in value}
+    if isinstance(value, list):
+        return [_any(each, go, place) for each in value]
+    return value
+
+
+def _names(value: JSON, go: GoType, place: _Place) -> JSON:
+    if isinstance(value, str) and not isinstance(value, _Number):
+        return _text(value)
+    return _slice(value, _STRINGS, place)
+
+
+def _image(value: JSON, go: GoType, place: _Place) -> JSON:
+    if isinstance(value, list) and not isinstance(value, _Pairs):
+        # Go takes the bytes as numbers, too.
+        return base64.b64encode(bytes(_slice(value, _BYTES, place))).decode()
+    text: str = _string(value, go, place)
+    go_values.image(text)
+    return text
+
+
+def _duration(value: JSON, go: GoType, place: _Place) -> JSON:
+    found = _any(value, _ANY, place)
+    go_values.seconds(found)
+    return found
+
+
+def _think(value: JSON, go: GoType, place: _Place) -> JSON:
+    # A number's text is a string here, but not there.
+    return go_values.think(0 if isinstance(value, _Number) else _any(value, _ANY, place))
+
+
+_BINDERS: Final[Mapping[str, Binder]] = {
+    "any": _any,
+    "bool": _bool,
+    "duration": _duration,
+    "image": _image,
+    "int": _int,
+    "map": _map,
+    "message": _message,
+    "names": _names,
+    "ordered": _ordered,
+    "slice": _slice,
+    "string": _string,
+    "struct": _struct,
+    "think": _think,
+}
+
+_ANY: Final = GoType("any", "interface {}")
+_BYTES: Final = GoType("slice", "api.ImageData", item=GoType("int", "uint8"))
+_STRINGS: Final = GoType("slice", "[]string", item=GoType("string", "string"))
+
+_LONE: Final = re.compile("[\ud800-\udfff]")
+
+
+def _text(text: str) -> str:
+    """Half a surrogate pair is no character."""
+    return str(_LONE.sub("\ufffd", text))

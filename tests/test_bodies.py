@@ -1,0 +1,298 @@
+"""Bodies that nobody should send: each is refused in the dialect's own words, and cheaply."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from llmount.app import MAX_BODY, App
+from llmount.contract import Contract, Operation
+from llmount.decoding import MAX_DEPTH
+from llmount.streaming import Message
+from llmount.testing.transport import ASGITransport
+from tests.documented import MODELS, SERVED, app, bodies, operations
+from tests.mounting.servers import SECONDS, serving
+
+MEBIBYTE = 1024 * 1024
+LEVELS = 100_000
+
+EACH = pytest.mark.parametrize(("name", "operation_id"), list(operations(with_body=True)))
+
+
+def minimal(name: str, operation_id: str) -> dict[str, Any]:
+    """The first example of the request, for a model that answers."""
+    family = name.partition("/")[0]
+    operation = Contract.load(name).operations[operation_id]
+    drawing = family == "ai" and "image" in operation.path
+    first: dict[str, Any] = bodies(name, operation)[0]
+    return {**first, "model": MODELS[family][-1 if drawing else 0]}
+
+
+async def post(name: str, operation_id: str, content: bytes, **options: Any) -> httpx.Response:
+    """The answer to these bytes, held to the document."""
+    operation = Contract.load(name).operations[operation_id]
+    with anyio.fail_after(SECONDS):
+        transport = ASGITransport(app(name, check_answers=True, **options))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            response = await client.request(
+                operation.method,
+                operation.path,
+                content=content,
+                headers={"content-type": "application/json"},
+            )
+    hold(operation, response)
+    return response
+
+
+def hold(operation: Operation, response: httpx.Response) -> None:
+    assert response.status_code < 500, response.text[:500]
+    assert str(response.status_code) in operation.responses
+    for trace in ("Traceback", 'File "', ".py", "site-packages"):
+        assert trace not in response.text
+    if response.status_code >= 400:
+        media = operation.media(response.status_code)
+        assert media is not None
+        assert media.schema is not None
+        assert response.headers["content-type"] == media.name
+        assert media.schema.violations(response.json()) == ()
+        assert len(response.content) < 2000
+
+
+# What is no JSON, or not enough of it
+
+REFUSED = {
+    "nothing": b"",
+    "white space": b" \n\t ",
+    "a word": b"hello",
+    "an open object": b"{",
+    "an open string": b'{"model": "ec',
+    "a key without a value": b'{"model"}',
+    "single quotes": b"{'model': 1}",
+    "a trailing comma": b'{"model": "echo",}',
+    "two values": b"{}{}",
+    "a comment": b"{} // so",
+    "a NUL": b"\0",
+    "a control character": b'{"model": "\x01"}',
+    "an unknown escape": b'{"model": "\\x41"}',
+    "half an escape": b'{"model": "\\u00"}',
+    "a byte order mark": b'\xef\xbb\xbf{"model": "echo"}',
+    "UTF-16": '{"model": "echo"}'.encode("utf-16"),
+    "UTF-32": '{"model": "echo"}'.encode("utf-32-le"),
+    "Latin-1": '{"model": "é"}'.encode("latin-1"),
+    "an overlong encoding": b'{"model": "\xc0\xaf"}',
+    "a surrogate in UTF-8": b'{"model": "\xed\xa0\x80"}',
+    "half a pair": b'{"model": "\\ud83d"}',
+    "half a pair as a key": b'{"\\uDE00": 1}',
+    "a pair in the wrong order": b'{"model": "\\ude00\\ud83d"}',
+    "NaN": b'{"seed": NaN}',
+    "Infinity": b'{"seed": [Infinity]}',
+    "minus Infinity": b'{"seed": -Infinity}',
+    "a number out of range": b'{"seed": 1e400}',
+    "a negative number out of range": b'{"seed": -1e400}',
+    "an integer of 5,000 digits": b'{"seed": ' + b"9" * 5000 + b"}",
+    "a leading zero": b'{"seed": 01}',
+    "null": b"null",
+    "an array": b"[]",
+    "a string": b'"x"',
+    "a number": b"1",
+    "true": b"true",
+    "deep arrays": b"[" * LEVELS + b"]" * LEVELS,
+    "deep arrays that are open": b"[" * LEVELS,
+    "deep objects": b'{"a":' * LEVELS + b"1" + b"}" * LEVELS,
+    "deep objects that are open": b'{"a":' * LEVELS,
+    "deep mixtures": b'[{"a":' * LEVELS + b"1" + b"}]" * LEVELS,
+    "depth in a field": b'{"model": ' + b"[" * LEVELS + b"]" * LEVELS + b"}",
+    "depth beyond the limit": b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+}
+
+
+@pytest.mark.anyio
+@EACH
+@pytest.mark.parametrize("content", [pytest.param(REFUSED[key], id=key) for key in REFUSED])
+async def test_a_body_that_is_no_request_is_refused(
+    name: str, operation_id: str, content: bytes
+) -> None:
+    response = await post(name, operation_id, content)
+    assert response.status_code in (400, 422)
+
+
+@pytest.mark.anyio
+@EACH
+async def test_what_is_unusual_but_JSON_is_accepted(name: str, operation_id: str) -> None:
+    deepest = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
+    for value in ('"\\ud83d\\ude00"', '"\\\\ud83d"', "9" * 4000, "1E-400", "-0.0", deepest):
+        content = json.dumps(minimal(name, operation_id))[:-1] + f', "unknown": {value}}}'
+        response = await post(name, operation_id, content.encode())
+        assert response.status_code == 200, (value[:20], response.text[:200])
+
+
+NUMBERS = ["9" * 4000, "-" + "9" * 4000, "1e308", "-1e308", "1e-308", "-0", "18446744073709551616"]
+
+
+def numbered(name: str, operation_id: str) -> Iterator[dict[str, Any]]:
+    """The request with every field of its schema, and every option, as a number."""
+    operation = Contract.load(name).operations[operation_id]
+    assert operation.body is not None
+    schema = operation.body.schema
+    components = operation.body.components
+    properties = components["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+    for field in properties:
+        yield {**minimal(name, operation_id), field: "NUMBER"}
+    for option in components["schemas"].get("Options", {}).get("properties", ()):
+        yield {**minimal(name, operation_id), "options": {option: "NUMBER"}}
+
+
+@pytest.mark.anyio
+@EACH
+async def test_a_number_of_any_size_anywhere_fails_nothing(name: str, operation_id: str) -> None:
+    for body in numbered(name, operation_id):
+        for number in NUMBERS:
+            content = json.dumps(body).replace('"NUMBER"', number)
+            await post(name, operation_id, content.encode())
+
+
+# A request that is another one's
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("name", "operation_id"), list(operations()))
+async def test_another_method_is_refused_and_told_which(name: str, operation_id: str) -> None:
+    operation = Contract.load(name).operations[operation_id]
+    path = operation.path.replace("{model}", "echo")
+    transport = ASGITransport(app(name, check_answers=True))
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"):
+            if method == operation.method or (method, operation.method) == ("HEAD", "GET"):
+                continue
+            response = await client.request(method, path, content=b"{}")
+            assert response.status_code == 405
+            assert operation.method in response.headers["allow"].split(", ")
+            text = "text/plain" in response.headers["content-type"]
+            media = operation.media(405, text=text)
+            assert media is not None
+            assert media.schema is not None
+            if method != "HEAD":
+                assert not media.schema.violations(response.text if text else response.json())
+
+
+TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "a", ""]
+
+
+@pytest.mark.anyio
+@EACH
+@pytest.mark.parametrize("media_type", TYPES)
+async def test_another_media_type_is_refused_where_the_document_says_so(
+    name: str, operation_id: str, media_type: str
+) -> None:
+    operation = Contract.load(name).operations[operation_id]
+    transport = ASGITransport(app(name, check_answers=True))
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        response = await client.request(
+            operation.method,
+            operation.path,
+            content=json.dumps(minimal(name, operation_id)),
+            headers={"content-type": media_type},
+        )
+    assert response.status_code == (200 if "*/*" in operation.accepts else 415)
+    hold(operation, response)
+
+
+# Size
+
+
+def wide(name: str, operation_id: str, size: int) -> bytes:
+    """A good request of exactly so many bytes."""
+    body = json.dumps(minimal(name, operation_id))[:-1] + ', "unknown": "'
+    return f'{body}{"x" * (size - len(body) - 2)}"}}'.encode()
+
+
+async def send(app: App, operation: Operation, pieces: Iterator[bytes]) -> list[Message]:
+    """What the app sends for a body in these pieces."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        try:
+            return {"type": "http.request", "body": next(pieces), "more_body": True}
+        except StopIteration:
+            pass
+        if not sent:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await anyio.sleep_forever()
+        raise AssertionError("for ever")
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": operation.method, "path": operation.path, "headers": []}
+    with anyio.fail_after(SECONDS):
+        await app(scope, receive, keep)
+    return sent
+
+
+@pytest.mark.anyio
+@EACH
+async def test_a_body_may_be_as_large_as_the_limit(name: str, operation_id: str) -> None:
+    operation = Contract.load(name).operations[operation_id]
+    content = wide(name, operation_id, 5000)
+    for limit, status in ((5001, 200), (5000, 200), (4999, 413)):
+        response = await post(name, operation_id, content, max_body=limit)
+        assert response.status_code == status
+        small = app(name, max_body=limit)
+        pieces = (content[start : start + 999] for start in range(0, len(content), 999))
+        start = (await send(small, operation, pieces))[0]
+        assert start["status"] == status
+
+
+@pytest.mark.anyio
+@EACH
+@pytest.mark.parametrize("limit", [MAX_BODY, MEBIBYTE])
+async def test_a_body_of_64_MiB_costs_no_more_than_the_limit(
+    name: str, operation_id: str, limit: int
+) -> None:
+    operation = Contract.load(name).operations[operation_id]
+    small = app(name, max_body=limit)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        sent = await send(small, operation, (bytes(64 * 1024) for _ in range(1024)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sent[0]["status"] == 413
+    media = operation.media(413)
+    assert media is not None
+    assert media.schema is not None
+    assert media.schema.violations(json.loads(sent[1]["body"])) == ()
+    assert peak - before < limit + MEBIBYTE
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
+def test_a_client_that_sends_64_MiB_gets_its_answer(name: str, chunked: bool) -> None:
+    operation = next(o for o in Contract.load(name).operations.values() if o.body is not None)
+    piece = b"x" * MEBIBYTE
+    head = f"{operation.method} {operation.path} HTTP/1.1\r\nHost: server\r\nConnection: close\r\n"
+    with serving(app(name)) as address, socket.create_connection(address, SECONDS) as client:
+        if chunked:
+            client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+            for _ in range(64):
+                client.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+            client.sendall(b"0\r\n\r\n")
+        else:
+            client.sendall(f"{head}Content-Length: {64 * len(piece)}\r\n\r\n".encode())
+            for _ in range(64):
+                client.sendall(piece)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    status_line, _, rest = answer.partition(b"\r\n")
+    assert status_line.startswith(b"HTTP/1.1 413")
+    media = operation.media(413)
+    assert media is not None
+    assert media.schema is not None
+    assert media.schema.violations(json.loads(rest.partition(b"\r\n\r\n")[2])) == ()
