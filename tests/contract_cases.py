@@ -30,6 +30,8 @@ from llmount.types import (
 
 FOLDER = Path(__file__).parent / "contracts"
 Case = Mapping[str, Any]
+KEY = "sk-good"
+"""The one that is good, where keys are checked."""
 
 
 # The data

@@ -30,6 +30,7 @@ import pytest
 import yaml
 
 from llmount import errors
+from llmount.access import Limits
 from llmount.app import App
 from llmount.contract import Contract, Operation, names
 from llmount.framing import framing_of
@@ -38,6 +39,7 @@ from llmount.testing.stream_rules import STREAM_RULES
 from llmount.testing.transport import ASGITransport
 from tests.contract_cases import (
     FOLDER,
+    KEY,
     SERVERS,
     Case,
     InMemory,
@@ -77,8 +79,21 @@ def request(operation: Operation, case: Case) -> httpx.Request:
         case.get("method", operation.method),
         "http://server" + case.get("path", operation.path),
         content=content,
-        headers={**headers, **case.get("headers", {})},
+        headers={**headers, **_key(operation, case), **case.get("headers", {})},
     )
+
+
+def _key(operation: Operation, case: Case) -> Mapping[str, str]:
+    """The key that the case sends: where the document demands one, the good one by default."""
+    key = case.get("key", KEY if operation.secured else None)
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def access(operation: Operation, case: Case) -> Mapping[str, Any]:
+    """Who may ask, and how often, as options of an app."""
+    keys = {"keys": {"me": KEY}} if operation.secured or "key" in case else {}
+    limits = {"limits": Limits(**case["limits"])} if "limits" in case else {}
+    return {**keys, **limits}
 
 
 async def answer(app: App, asked: httpx.Request) -> httpx.Response:
@@ -123,8 +138,11 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
     operation = contract.operations[operation_id]
     backend = InMemory(case) if "resident" in case else Scripted(case)
     options = {key: case[key] for key in ("max_body",) if key in case}
+    options |= access(operation, case)
     family, _, dialect = name.partition("/")
     app = SERVERS[family](case, backend, {"dialect": dialect, "check_answers": True, **options})
+    for _ in range(case.get("after", 0)):
+        await answer(app, request(operation, case))
     response = await answer(app, request(operation, case))
 
     found: list[str] = []

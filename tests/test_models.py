@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from llmount import models
-from llmount.models import KNOWN, KnownModel, PullError, cache_dir, locate, pull
+from llmount.cache import cache_dir
+from llmount.models import KNOWN, KnownModel, PullError, locate, pull
 
 CONTENT = b"GGUF" + bytes(range(256)) * 4000
 

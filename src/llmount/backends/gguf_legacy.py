@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import struct
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,9 @@ from typing import Any
 
 from llmount.backends.gguf import Gguf, GgufError, Tensor, type_name
 from llmount.backends.tokenizer import raw_bytes
+from llmount.cache import cache_dir
 
-__all__ = ["adapt", "cache_directory", "require_loadable"]
+__all__ = ["adapt", "require_loadable"]
 
 _ENGINE = "the ctransformers engine cannot load"
 _ADVICE = "use the llamacpp engine for it"
@@ -85,22 +85,11 @@ def _incomplete(file: Gguf) -> str:
     return ""
 
 
-def cache_directory() -> Path:
-    """Where adapted files are kept: the user's cache, or `LLMOUNT_CACHE`."""
-    if chosen := os.environ.get("LLMOUNT_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "llmount" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "llmount"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmount"
-
-
 def adapt(file: Gguf, *, cache: Path | None = None) -> Path:
     """The path of a file with the same weights that the engine loads.
 
     That is the file itself if nothing has to change. Otherwise it is a copy in `cache`
-    (default `cache_directory()`), written once for a path, size and modification time;
+    (default `cache_dir()`), written once for a path, size and modification time;
     it appears there whole or not at all. Raises as `require_loadable`, and `OSError`.
     """
     require_loadable(file)
@@ -118,7 +107,7 @@ def adapt(file: Gguf, *, cache: Path | None = None) -> Path:
     nested = any(_nested(value) for value in file.metadata.values())
     if not changed and not nested and len(tensors) == len(file.tensors):
         return file.path
-    place = (cache or cache_directory()) / "gguf-2023"
+    place = (cache or cache_dir()) / "gguf-2023"
     path = place / f"{file.path.stem}-{_key(file)}.gguf"
     if not path.is_file():
         place.mkdir(parents=True, exist_ok=True)

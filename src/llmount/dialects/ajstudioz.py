@@ -12,13 +12,13 @@ from typing import TypeAlias
 from ..contract import Operation
 from ..errors import (
     ApiError,
+    BackendError,
     BackendTimeout,
     BackendUnavailable,
     BadRequest,
     BodyTooLarge,
     ContextTooLong,
     Forbidden,
-    InternalError,
     InvalidRequest,
     MalformedBody,
     MethodNotAllowed,
@@ -32,7 +32,6 @@ from ..errors import (
     Violation,
 )
 from ..types import JSON, Backend, Event, Quota, ReasoningDelta
-from ..validation import show
 from .ollama import CHAT, GENERATE, Written, timestamp
 from .ollama_request import chat_prompt, generate_prompt
 from .protocol import (
@@ -185,6 +184,7 @@ Kinds: TypeAlias = type[ApiError] | tuple[type[ApiError], ...]
 
 _CODES: Sequence[tuple[Kinds, str]] = (
     (MalformedBody, "invalid_json"),
+    (InvalidRequest, "invalid_parameter"),
     (ContextTooLong, "context_length_exceeded"),
     (Unsupported, "unsupported_parameter"),
     (BadRequest, "invalid_request"),
@@ -196,28 +196,24 @@ _CODES: Sequence[tuple[Kinds, str]] = (
     (BodyTooLarge, "request_too_large"),
     (UnsupportedMediaType, "unsupported_media_type"),
     (RateLimited, "rate_limit_exceeded"),
-    (InternalError, "internal_error"),
     (BackendTimeout, "timeout"),
     ((BackendUnavailable, Overloaded), "unavailable"),
+    (BackendError, "upstream_error"),
 )
-"""What an error is called, the first that fits; anything else is an `upstream_error`."""
+"""What an error is called, the first that fits; anything else is an `internal_error`."""
+
+
+def _code(error: ApiError) -> str:
+    match error:
+        case InvalidRequest(violation=Violation(keyword="required")):
+            return "missing_required_parameter"
+        case Unauthenticated(missing=True):
+            return "missing_api_key"
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), "internal_error")
 
 
 def _envelope(error: ApiError) -> JSON:
-    match error:
-        case InvalidRequest(violation=Violation(keyword="required")):
-            where = show(error.violation.path)
-            return {"code": "missing_required_parameter", "message": f"{where} is required"}
-        case InvalidRequest():
-            where = show(error.violation.path) or "the body"
-            return {"code": "invalid_parameter", "message": f"{where}: {error.message}"}
-        case Unauthenticated(missing=True):
-            return {"code": "missing_api_key", "message": _KEY_HINT}
-    code = next((code for kinds, code in _CODES if isinstance(error, kinds)), "upstream_error")
-    drawn: dict[str, JSON] = {"code": code, "message": error.message}
+    drawn: dict[str, JSON] = {"code": _code(error), "message": error.message}
     if isinstance(error, RateLimited) and error.retry_after is not None:
         drawn["retry_after"] = whole_seconds(error.retry_after)
     return drawn
-
-
-_KEY_HINT = "No API key was provided. Send it in a header, Authorization: Bearer YOUR_API_KEY."
