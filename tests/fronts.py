@@ -54,10 +54,8 @@ async def behind(upstream: str, backend: Backend) -> AsyncGenerator[httpx.AsyncC
             },
             check_answers=True,
         )
-        async with (
-            ASGITransport(front) as transport,
-            httpx.AsyncClient(transport=transport, base_url="http://front") as client,
-        ):
+        transport = ASGITransport(front)
+        async with httpx.AsyncClient(transport=transport, base_url="http://front") as client:
             try:
                 yield client
             finally:

@@ -253,3 +253,4 @@ def test_reads_a_failure_in_the_middle_of_a_stream() -> None:
             said.extend(event.type for event in stream)
 
     assert caught.value.code == "rate_limit_exceeded"
+    assert said[-1] == "response.output_text.delta"

@@ -361,7 +361,7 @@ def test_the_cache_is_where_the_platform_has_it(
 ) -> None:
     for name in ("LLMOUNT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(models.sys, "platform", platform)  # type: ignore[attr-defined]
+    monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     if variable:
         monkeypatch.setenv(variable, str(tmp_path))

@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "LimitsOf",
     "MemoryLimitStore",
+    "is_key",
 ]
 
 logger = logging.getLogger("llmount")
@@ -68,11 +69,15 @@ class KeysRequired(Exception):
 # Keys
 
 _KEY = re.compile(r"[!-~]+")
-"""What a header can carry without doubt: visible ASCII."""
 
 _KEY_HEADERS = ("authorization", "api-key", "x-api-key")
 """Where a key may be if the document does not say: as OpenAI's clients send it, as Azure's
 do, and as many others."""
+
+
+def is_key(text: str) -> bool:
+    """Whether a header can carry it without doubt: it is visible ASCII, and not empty."""
+    return _KEY.fullmatch(text) is not None
 
 
 def _known(keys: Collection[str] | Mapping[str, str]) -> KeyCheck:
@@ -83,7 +88,7 @@ def _known(keys: Collection[str] | Mapping[str, str]) -> KeyCheck:
     for identity, key in named.items():
         if not identity:
             raise ValueError("a key has an empty name, which is that of everybody without a key")
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             raise ValueError(
                 "a key is empty, or has characters that are not visible ASCII"
                 + ("" if named is not keys else f": that of {identity!r}")
@@ -170,14 +175,14 @@ class LimitStore(Protocol):
     expire.
     """
 
-    def acquire(self, identity: str, limits: Limits, /) -> Quota | None | Awaitable[Quota | None]:
+    def acquire(self, identity: str, limits: Limits, /) -> Quota | Awaitable[Quota | None] | None:
         """Count a request that begins.
 
         What is left of its limit of requests, None if it has none. Raises `RateLimited`,
         with `retry_after`, and with `quota` if there is one.
         """
 
-    def release(self, identity: str, limits: Limits, tokens: int, /) -> None | Awaitable[None]:
+    def release(self, identity: str, limits: Limits, tokens: int, /) -> Awaitable[None] | None:
         """Count that it has ended, and the tokens that it took."""
 
 
@@ -306,7 +311,7 @@ class Access:
         key = _sent_key(headers, names or _KEY_HEADERS)
         if key is None:
             raise Unauthenticated("No API key was provided.", missing=True)
-        identity = await self._look_up(key) if _KEY.fullmatch(key) else None
+        identity = await self._look_up(key) if is_key(key) else None
         if not identity:
             raise Unauthenticated("Incorrect API key provided.")
         return identity

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, contract, models
-from .server import ENGINES, ModelSpec, SpecError, assemble
+from .access import Limits
+from .server import ENGINES, KeyFileError, ModelSpec, SpecError, assemble, read_keys
 from .types import Resident
 
 __all__ = ["main"]
@@ -20,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (SpecError, models.PullError, LookupError) as error:
+    except (SpecError, KeyFileError, models.PullError, LookupError) as error:
         print(f"llmount: {error}", file=sys.stderr)
         return 1
     except ImportError as error:
@@ -49,6 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--engine", choices=ENGINES, default="llamacpp", help="for local models")
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0 is any")
+    serve.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="demand one of the keys in this file, one a line, or in LLMOUNT_KEYS",
+    )
+    serve.add_argument(
+        "--limit-requests",
+        type=_positive,
+        metavar="N",
+        help="requests a minute for each key, or for all together where there are no keys",
+    )
     serve.add_argument("--access-log", action="store_true", help="print a line per request")
     serve.set_defaults(run=_serve)
 
@@ -96,37 +110,51 @@ def _serve(options: argparse.Namespace) -> int:
     except ImportError:
         raise ImportError('serving needs more packages: pip install "llmount[serve]"') from None
     specs = [ModelSpec.parse(text) for text in options.model or ["smollm2"]]
-    app, backend = assemble(specs, engine=options.engine, pull=_fetch)
+    keys = read_keys(options.key_file, os.environ.get("LLMOUNT_KEYS"))
+    limits = Limits(requests=options.limit_requests) if options.limit_requests else None
+    app, backend = assemble(specs, engine=options.engine, pull=_fetch, keys=keys, limits=limits)
     assert isinstance(backend, Resident)
     return run(
         app,
         backend,
         [spec.name for spec in specs if spec.kind == "local"],
-        greeting=lambda url: _greeting(url, specs, options.engine),
+        greeting=lambda url: _greeting(url, specs, options.engine, secured=keys is not None),
         host=options.host,
         port=options.port,
         access_log=options.access_log,
     )
 
 
-def _greeting(url: str, specs: Sequence[ModelSpec], engine: str) -> str:
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def _greeting(url: str, specs: Sequence[ModelSpec], engine: str, *, secured: bool) -> str:
     name = specs[0].name
     provider = engine if specs[0].kind == "local" else specs[0].kind
     documents = "  ".join(
         f"{url}{mount}/docs" for mount in ("/api", "/v1", "/v1/responses", "/ai/v1")
     )
+    curl, how = "curl", "Try one of these"
+    if secured:
+        curl, how = (
+            'curl -H "Authorization: Bearer $KEY"',
+            "Put a key into KEY and try one of these",
+        )
     return f"""\
-Serving {", ".join(spec.name for spec in specs)} at {url} (stop with Ctrl-C). Try one of these:
+Serving {", ".join(spec.name for spec in specs)} at {url} (stop with Ctrl-C). {how}:
 
-  curl {url}/api/generate -d '{{"model": "{name}", "prompt": "Why is the sky blue?"}}'
+  {curl} {url}/api/generate -d '{{"model": "{name}", "prompt": "Why is the sky blue?"}}'
 
-  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\
+  {curl} {url}/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{{"model": "{name}", "messages": [{{"role": "user", "content": "Tell me a joke."}}]}}'
 
-  curl {url}/ai/v1/completion -H 'Content-Type: application/json' \\
+  {curl} {url}/ai/v1/completion -H 'Content-Type: application/json' \\
     -d '{{"model": "{provider}:{name}", "prompt": "Tell me a joke about AI"}}'
 
-  curl {url}/ai/v1/image/generate -H 'Content-Type: application/json' \\
+  {curl} {url}/ai/v1/image/generate -H 'Content-Type: application/json' \\
     -d '{{"model": "openai:dall-e-2", "prompt": "A funky cat"}}'   # drawn by a script
 
 Read and try: {documents}

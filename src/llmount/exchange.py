@@ -9,8 +9,7 @@ from contextlib import suppress
 
 from .access import Access, Admission
 from .contract import Operation, essence
-from .decoding import decode
-from .dialects.protocol import Answer, Headers, Reply, Request, Run
+from .dialects.protocol import Answer, Headers, Reply, Request, Run, read_strictly
 from .errors import ApiError, InternalError, RateLimited, UnsupportedMediaType
 from .jsontext import dumps_bytes
 from .routing import Endpoint, Surface
@@ -127,7 +126,8 @@ class Exchange:
                 self._check_media_type(operation)
                 body = await read_body(self.receive, self.max_body)
                 if body or operation.body_required:
-                    self.request.body = operation.validate(decode(body))
+                    read = getattr(self.surface.dialect, "read", read_strictly)
+                    read(body, self.request)
         except ApiError as error:
             await self.fail(error)
             return

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from . import models
+from .access import is_key
 from .app import App, ai_app, chat_app, gateway, generate_app
 from .backends.echo import EchoBackend
 from .backends.images import ScriptedImageBackend
 from .backends.routing import Route, RoutingBackend
 from .types import Backend
 
-__all__ = ["ENGINES", "Engine", "ModelSpec", "SpecError", "assemble"]
+__all__ = ["ENGINES", "Engine", "KeyFileError", "ModelSpec", "SpecError", "assemble", "read_keys"]
 
 Engine: TypeAlias = Literal["llamacpp", "ctransformers"]
 ENGINES: tuple[Engine, ...] = ("llamacpp", "ctransformers")
@@ -72,6 +73,38 @@ class ModelSpec:
         if not model or not url.startswith(("http://", "https://")):
             raise SpecError(f"write {kind}:MODEL@URL, with a URL that begins with http")
         return cls(alias or model, kind, model, url)
+
+
+class KeyFileError(ValueError):
+    """Keys that cannot be read; the text says why, and has none of them."""
+
+
+def read_keys(file: Path | None, listed: str | None) -> frozenset[str] | None:
+    """The keys that are good, None if nothing says that there are any.
+
+    file: one key a line; empty lines and those that begin with # do not count. listed:
+    keys with space between them.
+
+    Raises `KeyFileError` for what cannot be read, and if there turns out to be none.
+    """
+    if file is None and listed is None:
+        return None
+    found = [("a word in LLMOUNT_KEYS", key) for key in (listed or "").split()]
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise KeyFileError(f"cannot read the keys in {file}: {reason}") from None
+        for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+            if line and not line.startswith("#"):
+                found.append((f"line {number} of {file}", line))
+    for place, key in found:
+        if not is_key(key):
+            raise KeyFileError(f"{place} is not one key of visible ASCII")
+    if not found:
+        raise KeyFileError("there is no key, neither in LLMOUNT_KEYS nor in --key-file")
+    return frozenset(key for _, key in found)
 
 
 def assemble(

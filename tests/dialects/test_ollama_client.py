@@ -269,7 +269,8 @@ def test_a_sparse_list_of_models_is_a_list() -> None:
     (model,) = models({"models": [{"model": "m", "modified_at": "123", "details": None}]})
 
     assert (model.name, model.created) == ("m", 0)
-    assert model.capabilities == {"completion"}
+    # Which is unknown, so that nobody may conclude that it cannot do something.
+    assert model.capabilities == frozenset()
     assert models({"models": None}) == []
 
 
@@ -295,13 +296,13 @@ def test_what_is_in_memory_is_read_with_its_size_there_and_its_end() -> None:
 
     assert residents({"models": [known, for_ever, {"name": "o"}]}) == [
         Residency(
-            model=Model(name="m", digest="abc", format="gguf"),
+            model=Model(name="m", digest="abc", format="gguf", capabilities=frozenset()),
             size=12,
             context_length=4096,
             expires=1787274123.5,
         ),
-        Residency(model=Model(name="n:1b")),
-        Residency(model=Model(name="o")),
+        Residency(model=Model(name="n:1b", capabilities=frozenset())),
+        Residency(model=Model(name="o", capabilities=frozenset())),
     ]
 
 

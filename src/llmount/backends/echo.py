@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import random
 import re
 import time
@@ -12,9 +14,11 @@ from typing import TypeAlias
 
 import anyio
 
-from ..errors import ModelNotFound
+from ..errors import ContextTooLong, ModelNotFound
 from ..jsontext import dumps
 from ..types import (
+    EmbeddingPrompt,
+    Embeddings,
     Event,
     Finish,
     FinishReason,
@@ -63,7 +67,8 @@ class EchoBackend:
     script: events and, among them, `Delay` and `Fail`; or a function of the prompt that
     gives them. A script without a `Finish` gets one, with the usage counted. `max_tokens`,
     `stop` and `logprobs` of the prompt apply to `echo` only; a script is played as it is.
-    models: the names that it answers to, or `Model`s.
+    models: the names that it answers to, or `Model`s. One that is to think by default has
+    the capability "thinking", which a mere name does not get.
     delay: seconds before each event; jitter: the share of it, 0 to 1, that varies from
     event to event; seed: makes the variation repeat.
     """
@@ -122,6 +127,24 @@ class EchoBackend:
         )
 
 
+    async def embed(self, prompt: EmbeddingPrompt) -> Embeddings:
+        """Vectors of the length 1, the same ones for the same text, and no nearer for another."""
+        model = self._models.get(prompt.model)
+        if model is None:
+            raise ModelNotFound(prompt.model)
+        limit = model.context_length or None
+        asked = [tokens(text) for text in prompt.texts]
+        if not prompt.truncate:
+            for each in asked:
+                if limit is not None and len(each) > limit:
+                    raise ContextTooLong(len(each), limit)
+        asked = [each[:limit] for each in asked]
+        return Embeddings(
+            vectors=[_vector("".join(each)) for each in asked],
+            usage=Usage(prompt=sum(map(len, asked))),
+        )
+
+
 def _model(name: str) -> Model:
     return Model(
         name=name,
@@ -129,8 +152,20 @@ def _model(name: str) -> Model:
         description="Says the last user's words back.",
         family="echo",
         context_length=1 << 20,
-        capabilities=frozenset({"completion", "tools", "insert", "vision", "thinking"}),
+        embedding_length=_LENGTH,
+        capabilities=frozenset({"completion", "tools", "insert", "vision"}),
     )
+
+
+_LENGTH = 64
+"""Numbers in an embedding."""
+
+
+def _vector(text: str) -> list[float]:
+    digest = hashlib.blake2b(text.encode(), digest_size=_LENGTH).digest()
+    numbers = [byte - 127.5 for byte in digest]
+    length = math.hypot(*numbers)
+    return [number / length for number in numbers]
 
 
 def _asked(prompt: Prompt) -> list[str]:
@@ -164,12 +199,17 @@ def echo(prompt: Prompt) -> Iterator[Step]:
         for token in said:
             yield _with_logprobs(token, prompt.logprobs)
     asked = _asked(prompt)
+    numbers = [zlib.crc32(token.encode()) % 50_000 for token in asked + said]
     thought = 1 if prompt.reasoning else 0
     yield Finish(
         reason=reason,
-        usage=Usage(prompt=len(asked), completion=len(said) + thought, reasoning=thought),
+        usage=Usage(
+            prompt=len(prompt.context) + len(asked),
+            completion=len(said) + thought,
+            reasoning=thought,
+        ),
         timings=Timings(prompt=1, completion=max(1, time.perf_counter_ns() - started)),
-        context=tuple([zlib.crc32(token.encode()) % 50_000 for token in asked + said]),
+        context=(*prompt.context, *numbers),
     )
 
 

@@ -17,7 +17,7 @@ from anyio.lowlevel import RunVar
 from ..dialects.client import Client
 from ..dialects.ollama_client import OLLAMA, RESIDENTS_PATH, Answer, residents
 from ..dialects.ollama_client_request import residency
-from ..dialects.ollama_request import bare
+from ..dialects.ollama_models import bare
 from ..dialects.openai_client import OPENAI
 from ..dialects.openai_client_request import SELF_HOSTED, request
 from ..errors import BackendError, Overloaded, RateLimited
@@ -129,7 +129,7 @@ class _Http:
         listed = self._dialect.models(body)
         if self._model is not None:
             listed = [model for model in listed if model.name == self._model]
-            listed = listed or [Model(name=self._model)]
+            listed = listed or [Model(name=self._model, capabilities=frozenset())]
         self._listed = time.monotonic(), tuple(listed)
         return self._listed[1]
 

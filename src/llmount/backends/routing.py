@@ -7,8 +7,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ModelNotFound
-from ..types import Backend, Event, Model, Prompt, Residency, Resident
+from ..errors import ModelNotFound, Unsupported
+from ..types import (
+    Backend,
+    Directory,
+    EmbeddingBackend,
+    EmbeddingPrompt,
+    Embeddings,
+    Event,
+    Model,
+    Prompt,
+    Residency,
+    Resident,
+)
 
 __all__ = ["Route", "RoutingBackend"]
 
@@ -60,8 +71,27 @@ class RoutingBackend:
             if key not in listed:
                 listed[key] = {_key(model.name): model for model in await route.backend.models()}
             model = listed[key].get(_key(route.model))
-            found.append(replace(model, name=name) if model else Model(name=name))
+            found.append(replace(model, name=name) if model else _unknown(name))
         return tuple(found)
+
+    async def model(self, name: str) -> Model | None:
+        """As `Directory` says: only the backend is asked that the name leads to."""
+        route = self._by_name.get(_key(name))
+        if route is None:
+            return None
+        backend, asked = self.routes[route].backend, self.routes[route].model
+        if isinstance(backend, Directory):
+            model = await backend.model(asked)
+        else:
+            listed = {_key(each.name): each for each in await backend.models()}
+            model = listed.get(_key(asked))
+        return replace(model, name=route) if model else None
+
+    async def embed(self, prompt: EmbeddingPrompt) -> Embeddings:
+        route = self.route(prompt.model)
+        if not isinstance(route.backend, EmbeddingBackend):
+            raise Unsupported("embedding", model=prompt.model)
+        return await route.backend.embed(replace(prompt, model=route.model))
 
     # `Resident`, as far as the backends are
 
@@ -95,6 +125,10 @@ class RoutingBackend:
 
     def _backends(self) -> Sequence[Any]:
         return tuple({id(route.backend): route.backend for route in self.routes.values()}.values())
+
+
+def _unknown(name: str) -> Model:
+    return Model(name=name, capabilities=frozenset())
 
 
 def _key(name: str) -> str:

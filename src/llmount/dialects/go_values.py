@@ -92,7 +92,8 @@ def seconds(value: JSON) -> float | None:
         return duration(value) / 10**9
     if kind := _KINDS.get(type(value)):
         raise BadRequest(f"Unsupported type: '{kind}'", param="keep_alive")
-    return None if value is None else float(value)
+    found: float | None = value
+    return found
 
 
 # Bytes

@@ -1,57 +1,72 @@
 """Ollama's `/api`: the server half.
 
-`ollama_request` reads bodies, `ollama_errors` draws errors. Models are named in Ollama's
-way here, where a name without a tag means `:latest`; a backend sees the bare name.
+`go_json` reads bodies, `ollama_request` makes prompts of them, `ollama_answer` the answers,
+and `ollama_errors` draws errors. The handlers make the real server's checks in its order.
 """
 
 from __future__ import annotations
 
-import base64
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 
 from ..contract import Contract, Operation
-from ..errors import ApiError, BackendError, BadRequest, ModelNotFound
-from ..jsontext import loads
+from ..errors import (
+    ApiError,
+    BackendError,
+    BadRequest,
+    InvalidRequest,
+    ModelNotFound,
+    Unsupported,
+)
 from ..types import (
     JSON,
     Backend,
+    EmbeddingBackend,
+    EmbeddingPrompt,
+    Embeddings,
     Event,
-    Finish,
     Image,
     ImageBackend,
     ImagePrompt,
-    Model,
+    Prompt,
     Quota,
-    ReasoningDelta,
     Resident,
-    TextDelta,
-    TokenLogprob,
-    ToolCall,
-    ToolCallDelta,
 )
-from .completion import Completion, ToolCalls, gather
+from . import go_values, ollama_models
+from .go_json import GoReader
+from .go_syntax import quote
+from .ollama_answer import CHAT, GENERATE, Drawn, Form, Written, embedded
 from .ollama_errors import draw
-from .ollama_request import bare, chat_prompt, duration, generate_prompt, image_prompt
+from .ollama_models import Asked, bare, find, timestamp
+from .ollama_request import (
+    chat_prompt,
+    check_raw,
+    fills_gaps,
+    generate_prompt,
+    image_prompt,
+    texts,
+)
 from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
-__all__ = ["CHAT", "GENERATE", "Ollama", "Written", "timestamp"]
+__all__ = ["CHAT", "GENERATE", "Form", "Ollama", "Written", "timestamp"]
 
 
 class Ollama:
-    """Generate, chat and model information over a backend. A `Dialect`.
+    """Generate, chat, embed and model information over a backend. A `Dialect`.
 
-    images: what draws for `/generate`, if the model is one of its own.
+    images: what draws for `/generate`, if the model is one of its own. version: what
+    `/version` says, by default the release that the document imitates.
     """
 
     contract = "generate/ollama"
 
-    def __init__(self, backend: Backend, images: ImageBackend | None = None) -> None:
+    def __init__(
+        self, backend: Backend, images: ImageBackend | None = None, *, version: str | None = None
+    ) -> None:
         self.backend = backend
         self.images = images
+        self._version = version
+        self._readers: dict[str, GoReader] = {}
 
     @property
     def backends(self) -> Sequence[object]:
@@ -62,6 +77,8 @@ class Ollama:
         return {
             "generate": self.generate,
             "chat": self.chat,
+            "embed": self.embed,
+            "embeddings": self.embeddings,
             "list": self.list,
             "show": self.show,
             "ps": self.ps,
@@ -69,113 +86,146 @@ class Ollama:
             "root": self.root,
         }
 
+    def read(self, body: bytes, request: Request) -> None:
+        """The body as Go reads it. What else the document has against it is a later check."""
+        operation = request.operation
+        if (reader := self._readers.get(operation.id)) is None:
+            reader = self._readers[operation.id] = GoReader(operation)
+        request.body = operation.fill(reader(body))
+        request.fault = operation.fault(request.body)
+
     async def generate(self, request: Request) -> Reply:
         body = request.body
-        if not body["model"]:
-            raise ModelNotFound("")
-        written = Written(body["model"], GENERATE, request.started, raw=body["raw"])
+        _hold(request.fault, only="top_logprobs")
+        sent, prompt = body["model"], body["prompt"]
+        if not sent.strip():
+            raise ModelNotFound(sent)
+        written = Written(sent, GENERATE, request.started, raw=body["raw"])
         if self.images is not None:
-            asked = image_prompt(body)
-            if asked.model in [model.name for model in await self.images.models()]:
-                drawn = Drawn(body["model"], request.started)
-                return Run(_drawing(self.images, asked), drawn, body["stream"])
-        if not body["prompt"]:
-            return await self._load_or_unload(body, written)
-        prompt = generate_prompt(body)
-        return Run(self.backend.generate(prompt), written, body["stream"])
+            name = bare(sent)
+            if prompt and name in [model.name for model in await self.images.models()]:
+                _hold(request.fault)
+                drawn = Drawn(sent, request.started)
+                drawing = _drawing(self.images, image_prompt(body, name))
+                return Run(drawing, drawn, body["stream"])
+        asked = await find(self.backend, sent)
+        keep_alive = go_values.seconds(body.get("keep_alive"))
+        if not prompt and keep_alive == 0:
+            return await self._unload(asked, written)
+        if asked.lacks("completion") and not asked.lacks("image"):
+            raise BadRequest("image generation models are not currently supported")
+        check_raw(body)
+        body["think"] = asked.thinking(body.get("think"))
+        if asked.lacks("completion"):
+            raise BadRequest(f"{quote(sent)} does not support generate")
+        if body["suffix"] and asked.lacks("insert") and not fills_gaps(body["template"]):
+            raise Unsupported("insert", model=sent, param="suffix")
+        if not prompt:
+            _hold(request.fault, but="format")
+            return await self._load(asked, keep_alive, written)
+        _hold(request.fault)
+        return self._run(asked, generate_prompt(body, asked.name), written, body["stream"])
 
     async def chat(self, request: Request) -> Reply:
         body = request.body
-        if not body["model"]:
+        _hold(request.fault, only="top_logprobs")
+        sent = body["model"]
+        if not sent.strip():
             raise BadRequest("model is required")
-        written = Written(body["model"], CHAT, request.started)
+        asked = await find(self.backend, sent)
+        written = Written(sent, CHAT, request.started)
+        keep_alive = go_values.seconds(body.get("keep_alive"))
+        if not body.get("messages") and keep_alive == 0:
+            return await self._unload(asked, written)
+        body["think"] = asked.thinking(body.get("think"))
+        if asked.lacks("completion"):
+            raise BadRequest(f"{quote(sent)} does not support chat")
+        if body.get("tools") and asked.lacks("tools"):
+            raise Unsupported("tools", model=sent, param="tools")
         if not body.get("messages"):
-            return await self._load_or_unload(body, written)
-        prompt = chat_prompt(body)
-        return Run(self.backend.generate(prompt), written, body["stream"])
+            _hold(request.fault, but="format")
+            return await self._load(asked, keep_alive, written)
+        _hold(request.fault)
+        return self._run(asked, chat_prompt(body, asked.name), written, body["stream"])
 
-    async def _load_or_unload(self, body: JSON, written: Written) -> Answer:
-        model = await self._model(body["model"])
-        keep_alive = duration(body.get("keep_alive"))
-        reason = "unload" if keep_alive == 0 else "load"
+    def _run(self, asked: Asked, prompt: Prompt, written: Written, stream: bool) -> Run:
+        events = self.backend.generate(prompt)
+        return Run(events if asked.model else _as_sent(events, asked), written, stream)
+
+    async def _load(self, asked: Asked, keep_alive: float | None, written: Written) -> Answer:
         if isinstance(self.backend, Resident):
-            if keep_alive == 0:
-                await self.backend.unload(model.name)
-            else:
-                await self.backend.load(model.name, keep_alive)
-        return Answer(written.empty(reason))
+            with _named(asked):
+                await self.backend.load(asked.name, keep_alive)
+        elif asked.model is None:
+            raise ModelNotFound(asked.sent)
+        return Answer(written.empty("load"))
 
-    async def _model(self, name: str) -> Model:
-        wanted = bare(name).casefold()
-        for model in await self.backend.models():
-            if bare(model.name).casefold() == wanted:
-                return model
-        raise ModelNotFound(name)
+    async def _unload(self, asked: Asked, written: Written) -> Answer:
+        if isinstance(self.backend, Resident):
+            with _named(asked):
+                await self.backend.unload(asked.name)
+        elif asked.model is None:
+            raise ModelNotFound(asked.sent)
+        return Answer(written.empty("unload"))
+
+    async def embed(self, request: Request) -> Reply:
+        body = request.body
+        if not body["model"].strip():
+            raise ModelNotFound(body["model"])
+        asked = await find(self.backend, body["model"])
+        found = await self._embed(request, asked, texts(body.get("input")))
+        return Answer(embedded(asked.sent, found, body["dimensions"], request.started))
+
+    async def embeddings(self, request: Request) -> Reply:
+        body = request.body
+        if not body["model"].strip():
+            raise BadRequest("model is required")
+        asked = await find(self.backend, body["model"])
+        found = await self._embed(request, asked, (body["prompt"],) if body["prompt"] else ())
+        return Answer({"embedding": list(found.vectors[0]) if found.vectors else []})
+
+    async def _embed(self, request: Request, asked: Asked, texts: Sequence[str]) -> Embeddings:
+        """With no texts the model is only loaded."""
+        _hold(request.fault)
+        body = request.body
+        keep_alive = go_values.seconds(body.get("keep_alive"))
+        if not texts:
+            await self._load(asked, keep_alive, Written(asked.sent, GENERATE, request.started))
+            return Embeddings(vectors=())
+        if not isinstance(self.backend, EmbeddingBackend):
+            raise Unsupported("embedding", model=asked.sent)
+        prompt = EmbeddingPrompt(
+            model=asked.name,
+            texts=tuple(texts),
+            dimensions=body.get("dimensions") or None,
+            truncate=body.get("truncate") is not False,
+            keep_alive=keep_alive,
+        )
+        with _named(asked):
+            found = await self.backend.embed(prompt)
+        if len(found.vectors) != len(texts):
+            raise BackendError("the backend gave another number of embeddings than of texts")
+        return found
 
     async def list(self, request: Request) -> Reply:
-        models = await self.backend.models()
-        return Answer(
-            {
-                "models": [
-                    {
-                        "name": _tagged(model.name),
-                        "model": _tagged(model.name),
-                        "modified_at": timestamp(model.created),
-                        "size": model.size,
-                        "digest": model.digest,
-                        "details": _details(model, lengths=True),
-                        **_present(capabilities=sorted(model.capabilities)),
-                    }
-                    for model in models
-                ]
-            }
-        )
+        return Answer({"models": ollama_models.listed(await self.backend.models())})
 
     async def show(self, request: Request) -> Reply:
+        _hold(request.fault)
         name = request.body["model"] or request.body["name"]
-        if not name:
+        if not name.strip():
             raise BadRequest("model is required")
-        try:
-            model = await self._model(name)
-        except ModelNotFound:
-            raise ModelNotFound(_tagged(name)) from None
-        return Answer(
-            _present(
-                license=model.license,
-                modelfile=f'# Modelfile generated by "ollama show"\nFROM {_tagged(model.name)}\n',
-                template=model.template,
-            )
-            | {
-                "details": _details(model),
-                "model_info": dict(model.metadata),
-                **_present(capabilities=sorted(model.capabilities)),
-                "modified_at": timestamp(model.created),
-            }
-        )
+        asked = await find(self.backend, name, only_listed=True)
+        if asked.model is None:
+            raise ModelNotFound(ollama_models.tagged(asked.name))
+        return Answer(ollama_models.shown(asked.model))
 
     async def ps(self, request: Request) -> Reply:
         resident = await self.backend.resident() if isinstance(self.backend, Resident) else ()
-        longest_first = sorted(resident, key=lambda each: -(each.expires or _FOR_EVER))
-        return Answer(
-            {
-                "models": [
-                    {
-                        "name": _tagged(each.model.name),
-                        "model": _tagged(each.model.name),
-                        "size": each.size,
-                        "digest": each.model.digest,
-                        "details": _details(each.model),
-                        "expires_at": timestamp(each.expires or _FOR_EVER),
-                        "size_vram": 0,
-                        "context_length": each.context_length,
-                    }
-                    for each in longest_first
-                ]
-            }
-        )
+        return Answer({"models": ollama_models.resident(resident)})
 
     async def version(self, request: Request) -> Reply:
-        return Answer({"version": Contract.load(self.contract).version})
+        return Answer({"version": self._version or Contract.load(self.contract).version})
 
     async def root(self, request: Request) -> Reply:
         return Answer("Ollama is running")
@@ -190,153 +240,14 @@ class Ollama:
         return quota_headers(quota)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What differs between the answers of `/generate` and `/chat`.
-
-    place: the fields that carry text and reasoning, and in a conversation the calls.
-    calls_at_end: calls are a field of the last object, not an item of their own.
-    """
-
-    place: Callable[[str, str, Sequence[ToolCall]], dict[str, JSON]]
-    calls_at_end: bool
-    has_context: bool
-
-
-class Written:
-    """The codec of one answer: Ollama's objects.
-
-    started: `time.perf_counter_ns()` at the arrival. raw: leave out `context`.
-    """
-
-    def __init__(self, model: str, form: Form, started: int, *, raw: bool = False) -> None:
-        self.finished = False
-        self._model = model
-        self._form = form
-        self._started = started
-        self._has_context = form.has_context and not raw
-        self._calls = ToolCalls()
-
-    def items(self, event: Event) -> Sequence[JSON]:
-        if isinstance(event, TextDelta):
-            if event.text or event.logprobs:
-                return (self._item(event.text, logprobs=event.logprobs),)
-        elif isinstance(event, ReasoningDelta):
-            return (self._item("", reasoning=event.text),)
-        elif isinstance(event, ToolCallDelta):
-            # Ollama sends a call whole: its arguments are an object.
-            self._calls.add(event)
-        elif isinstance(event, Finish):
-            self.finished = True
-            calls = tuple(self._calls)
-            if calls and not self._form.calls_at_end:
-                called = self._item("", calls=calls)
-                return (called, self.end(Completion(finish=event)))
-            return (self.end(Completion(tool_calls=calls, finish=event)),)
-        return ()
-
-    def whole(self, events: Sequence[Event]) -> JSON:
-        return self.end(gather(events))
-
-    def empty(self, reason: str) -> JSON:
-        """The answer that says that a model was loaded or unloaded."""
-        return {
-            "model": self._model,
-            "created_at": timestamp(),
-            **self._form.place("", "", ()),
-            "done": True,
-            "done_reason": reason,
-        }
-
-    def _item(
-        self,
-        text: str,
-        *,
-        reasoning: str = "",
-        calls: Sequence[ToolCall] = (),
-        logprobs: Sequence[TokenLogprob] = (),
-    ) -> JSON:
-        item = {
-            "model": self._model,
-            "created_at": timestamp(),
-            **self._form.place(text, reasoning, calls),
-            "done": False,
-        }
-        if logprobs:
-            item["logprobs"] = _logprobs(logprobs)
-        return item
-
-    def end(self, answer: Completion) -> JSON:
-        """The object that ends the answer, with all of it that was not sent before."""
-        finish, at_end = answer.finish, self._form.calls_at_end
-        end = {
-            "model": self._model,
-            "created_at": timestamp(),
-            **self._form.place(answer.text, answer.reasoning, () if at_end else answer.tool_calls),
-            "done": True,
-            "done_reason": "length" if finish.reason == "length" else "stop",
-        }
-        # The two routes have the rest in another order.
-        if answer.logprobs and not at_end:
-            end["logprobs"] = _logprobs(answer.logprobs)
-        end |= _present(
-            context=finish.context if self._has_context else (),
-            total_duration=time.perf_counter_ns() - self._started,
-            load_duration=finish.timings.load,
-            prompt_eval_count=finish.usage.prompt,
-            prompt_eval_duration=finish.timings.prompt,
-            eval_count=finish.usage.completion,
-            eval_duration=finish.timings.completion,
-        )
-        if answer.tool_calls and at_end:
-            end["tool_calls"] = _tool_calls(answer.tool_calls, ids=False)
-        if answer.logprobs and at_end:
-            end["logprobs"] = _logprobs(answer.logprobs)
-        return end
-
-
-def _response(text: str, reasoning: str, calls: Sequence[ToolCall]) -> dict[str, JSON]:
-    return {"response": text, "thinking": reasoning} if reasoning else {"response": text}
-
-
-def _message(text: str, reasoning: str, calls: Sequence[ToolCall]) -> dict[str, JSON]:
-    message: dict[str, JSON] = {"role": "assistant", "content": text}
-    if reasoning:
-        message["thinking"] = reasoning
-    if calls:
-        message["tool_calls"] = _tool_calls(calls)
-    return {"message": message}
-
-
-GENERATE = Form(_response, calls_at_end=True, has_context=True)
-CHAT = Form(_message, calls_at_end=False, has_context=False)
-
-
-class Drawn:
-    """The codec of a picture."""
-
-    def __init__(self, model: str, started: int) -> None:
-        self.finished = False
-        self._model = model
-        self._started = started
-
-    def items(self, image: Image) -> Iterable[JSON]:
-        self.finished = True
-        return [self.whole([image])]
-
-    def whole(self, images: Sequence[Image]) -> JSON:
-        data = images[0].data if images else None
-        if not data:
-            raise BackendError("the image backend gave no image")
-        return {
-            "model": self._model,
-            "created_at": timestamp(),
-            "response": "",
-            "done": True,
-            "done_reason": "stop",
-            "total_duration": time.perf_counter_ns() - self._started,
-            "image": base64.b64encode(data).decode(),
-        }
+def _hold(fault: InvalidRequest | None, *, only: str = "", but: str = "") -> None:
+    """Raise what the document has against a body: all, of one field, or but of one."""
+    if fault is None:
+        return
+    for violation in fault.violations:
+        field = violation.path[0] if violation.path else ""
+        if field != but and only in ("", field):
+            raise InvalidRequest(violation)
 
 
 async def _drawing(images: ImageBackend, prompt: ImagePrompt) -> AsyncGenerator[Image, None]:
@@ -344,93 +255,21 @@ async def _drawing(images: ImageBackend, prompt: ImagePrompt) -> AsyncGenerator[
         yield image
 
 
-def _tool_calls(calls: Sequence[ToolCall], *, ids: bool = True) -> JSON:
-    return [
-        {
-            **(_present(id=call.id) if ids else {}),
-            "function": {"index": index, "name": call.name, "arguments": _arguments(call)},
-        }
-        for index, call in enumerate(calls)
-    ]
-
-
-def _arguments(call: ToolCall) -> JSON:
+@contextmanager
+def _named(asked: Asked) -> Iterator[None]:
+    """A model that is not found is told by the name that the client used."""
     try:
-        arguments = loads(call.arguments or "{}")
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise BackendError(f"the model called {call.name} with arguments that are not an object")
-    return arguments
+        yield
+    except ModelNotFound as error:
+        if error.model != asked.name:
+            raise
+        raise ModelNotFound(asked.sent) from error
 
 
-def _logprobs(logprobs: Sequence[TokenLogprob]) -> JSON:
-    return [
-        {
-            **_logprob(token),
-            **_present(top_logprobs=[_logprob(top) for top in token.top]),
-        }
-        for token in logprobs
-    ]
-
-
-def _logprob(token: TokenLogprob) -> dict[str, JSON]:
-    as_bytes = token.token.encode() if token.bytes is None else token.bytes
-    return {"token": token.token, "logprob": token.logprob, **_present(bytes=list(as_bytes))}
-
-
-def _present(**fields: JSON) -> dict[str, JSON]:
-    """Those that say something: Go's `omitempty`."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in fields.items()
-        if value
-    }
-
-
-def _details(model: Model, *, lengths: bool = False) -> JSON:
-    details: dict[str, JSON] = {
-        "parent_model": "",
-        "format": model.format,
-        "family": model.family,
-        "families": [model.family] if model.family else [],
-        "parameter_size": model.parameter_size,
-        "quantization_level": model.quantization,
-    }
-    if lengths:
-        details |= _present(
-            context_length=model.context_length, embedding_length=model.embedding_length
-        )
-    return details
-
-
-# Names and times
-
-
-def _tagged(name: str) -> str:
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
-_FOR_EVER = 253_402_300_799
-"""The last second of the year 9999, in Unix seconds."""
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """Unix seconds, or now, in UTC as Go writes it: no trailing zeros in the fraction.
-
-    What is beyond the year 9999, where the calendar ends, is its last second.
-    """
-    if seconds is None:
-        whole, fraction = divmod(time.time_ns(), 1_000_000_000)
-    else:
-        # Not in nanoseconds at once, which a float does not hold.
-        whole = int(min(seconds, _FOR_EVER))
-        fraction = int(seconds % 1 * 1_000_000_000) if whole < _FOR_EVER else 0
-    if not fraction:
-        return f"{_second(whole)}Z"
-    return f"{_second(whole)}.{fraction:09d}".rstrip("0") + "Z"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+async def _as_sent(
+    events: AsyncGenerator[Event, None], asked: Asked
+) -> AsyncGenerator[Event, None]:
+    async with aclosing(events):
+        with _named(asked):
+            async for event in events:
+                yield event

@@ -26,7 +26,7 @@ from ..types import (
 )
 from .client import Client
 from .ollama_client_request import request
-from .ollama_request import bare
+from .ollama_models import bare
 from .upstream import (
     array,
     call_id,
@@ -193,7 +193,7 @@ def _model(entry: dict[str, JSON]) -> Model:
         quantization=text_of(details.get("quantization_level")),
         context_length=count(details.get("context_length")),
         embedding_length=count(details.get("embedding_length")),
-        capabilities=capabilities or frozenset({"completion"}),
+        capabilities=capabilities,
     )
 
 

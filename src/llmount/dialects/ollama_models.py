@@ -15,7 +15,17 @@ from ..errors import ApiError, BadRequest, Unsupported
 from ..types import JSON, Backend, Capability, Directory, Model, Residency
 from .go_syntax import quote
 
-__all__ = ["Asked", "bare", "find", "full_name", "listed", "resident", "shown", "tagged", "timestamp"]
+__all__ = [
+    "Asked",
+    "bare",
+    "find",
+    "full_name",
+    "listed",
+    "resident",
+    "shown",
+    "tagged",
+    "timestamp",
+]
 
 logger = logging.getLogger("llmount")
 
@@ -54,11 +64,9 @@ def _unsourced(name: str) -> str:
     base, colon, source = name.rpartition(":")
     if not _LOCAL.fullmatch(colon + source):
         return name
-    before, colon, nested = base.rpartition(":")
+    _, colon, nested = base.rpartition(":")
     if _LOCAL.fullmatch(colon + nested) or (colon and nested.lower().endswith("-cloud")):
-        raise BadRequest(
-            f"use either :local or :cloud, not both: {quote(name)}", param="model"
-        )
+        raise BadRequest(f"use either :local or :cloud, not both: {quote(name)}", param="model")
     return base if source.strip().lower() == "local" else name
 
 
@@ -76,10 +84,8 @@ class Asked:
 
     def lacks(self, capability: Capability) -> bool:
         """Whether it is known that the model cannot do this."""
-        model = self.model
-        return model is not None and bool(model.capabilities - {capability}) and (
-            capability not in model.capabilities
-        )
+        known = self.model.capabilities if self.model else ()
+        return bool(known) and capability not in known
 
     def thinking(self, think: bool | str | None) -> bool | str | None:
         """Whether or how hard to think. Raises `Unsupported`."""
@@ -92,25 +98,30 @@ class Asked:
         return think
 
 
-async def find(backend: Backend, sent: str) -> Asked:
-    """The model that is meant. Raises `BadRequest` for what cannot be the name of one."""
+async def find(backend: Backend, sent: str, *, only_listed: bool = False) -> Asked:
+    """The model that is meant. Raises `BadRequest` for what cannot be the name of one.
+
+    only_listed: what is not listed is not there, so raise what prevents the listing; else
+    a backend that cannot list its models may answer nevertheless.
+    """
     name = sent.strip()
-    if (model := await _listed(backend, name)) is not None:
+    if (model := await _listed(backend, name, only_listed)) is not None:
         return Asked(sent, model.name, model)
     local = _unsourced(name)
     if not _NAME.fullmatch(local):
         raise BadRequest("invalid model name", param="model")
-    model = await _listed(backend, local) if local != name else None
+    model = await _listed(backend, local, only_listed) if local != name else None
     return Asked(sent, model.name if model else bare(local), model)
 
 
-async def _listed(backend: Backend, name: str) -> Model | None:
+async def _listed(backend: Backend, name: str, certain: bool) -> Model | None:
     try:
         if isinstance(backend, Directory):
             return await backend.model(name)
         models = await backend.models()
     except ApiError as error:
-        # Whoever cannot list its models may answer nevertheless.
+        if certain:
+            raise
         logger.info("a backend does not list its models: %s", error)
         return None
     wanted = bare(name).casefold()

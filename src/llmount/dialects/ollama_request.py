@@ -1,15 +1,13 @@
-"""The bodies of `/api/generate` and `/api/chat` as a `Prompt`."""
+"""The bodies of `/api/generate`, `/api/chat` and `/api/embed` as what a backend is asked."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..errors import BadRequest
+from ..errors import BadRequest, Unsupported
 from ..jsontext import dumps
 from ..types import (
     JSON,
@@ -23,8 +21,20 @@ from ..types import (
     Tool,
     ToolCall,
 )
+from . import go_values
+from .go_template import Template
+from .go_template_functions import Struct
+from .ollama_models import bare
 
-__all__ = ["bare", "chat_prompt", "duration", "generate_prompt", "image_prompt"]
+__all__ = [
+    "bare",
+    "chat_prompt",
+    "check_raw",
+    "fills_gaps",
+    "generate_prompt",
+    "image_prompt",
+    "texts",
+]
 
 _SAMPLING = {
     "temperature": float,
@@ -39,26 +49,83 @@ _SAMPLING = {
 }
 
 
-def generate_prompt(body: JSON) -> Prompt:
-    """Raises `BadRequest` for fields that exclude each other, and for bad images."""
-    if body["raw"] and (body["template"] or body["system"] or body.get("context")):
-        raise BadRequest("raw mode does not support template, system, or context")
-    common = _common(body)
-    if body["raw"] or body["suffix"]:
-        return Prompt(text=body["prompt"], suffix=body["suffix"] or None, **common)
-    messages = [Message("user", (TextPart(body["prompt"]), *_images(body.get("images"))))]
+def generate_prompt(body: JSON, model: str | None = None) -> Prompt:
+    """model: the name that the backend has for it, as far as that is known.
+
+    Raises `BadRequest` for fields that exclude each other, bad images or a bad template.
+    """
+    check_raw(body)
+    common = _common(body, model)
+    text, template, suffix = body["prompt"], body["template"], body["suffix"]
+    images = tuple(_images(body.get("images")))
+    if images and (body["raw"] or template or suffix):
+        raise Unsupported("images beside raw, suffix or template", param="images")
+    if body["raw"]:
+        return Prompt(text=text, **common)
+    context = tuple(body.get("context") or ())
+    if template:
+        rendered = Template(template).prompt(_values(body))
+        return Prompt(text=rendered, context=context, **common)
+    if suffix:
+        return Prompt(text=text, suffix=suffix, context=context, **common)
+    messages = [Message("user", (TextPart(text), *images))]
     if body["system"]:
         messages.insert(0, Message("system", (TextPart(body["system"]),)))
-    return Prompt(
-        messages=tuple(messages),
-        context=tuple(body.get("context") or ()),
-        template=body["template"] or None,
-        **common,
+    return Prompt(messages=tuple(messages), context=context, **common)
+
+
+def check_raw(body: JSON) -> None:
+    """Raises `BadRequest`."""
+    if body["raw"] and (body["template"] or body["system"] or body.get("context")):
+        raise BadRequest("raw mode does not support template, system, or context")
+
+
+def fills_gaps(template: str) -> bool:
+    """Whether a template has a place for the text behind a gap."""
+    return re.search(r"\.Suffix\b", template) is not None
+
+
+def _values(body: JSON) -> dict[str, JSON]:
+    """What a template may use, by Ollama's names."""
+    think = body.get("think")
+    values: dict[str, JSON] = {
+        "Response": "",
+        "Think": bool(think),
+        # What Ollama says of plain true.
+        "ThinkLevel": "medium" if think is True else think or "",
+        "IsThinkSet": think is not None,
+    }
+    if body["suffix"]:
+        return {"Prompt": body["prompt"], "Suffix": body["suffix"], **values}
+    messages = [_turn("system", body["system"])] if body["system"] else []
+    messages.append(_turn("user", body["prompt"]))
+    return {"System": body["system"], "Prompt": body["prompt"], "Messages": messages, **values}
+
+
+def _turn(role: str, content: str) -> Struct:
+    return Struct(
+        Role=role,
+        Content=content,
+        Thinking="",
+        Images=[],
+        ToolCalls=[],
+        ToolName="",
+        ToolCallID="",
     )
 
 
-def chat_prompt(body: JSON) -> Prompt:
-    """Raises `BadRequest` for bad images."""
+def texts(value: JSON) -> Sequence[str]:
+    """The texts to embed. Raises `BadRequest`."""
+    if value is None or value == "":
+        return ()
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise BadRequest("invalid input type", param="input")
+    return found
+
+
+def chat_prompt(body: JSON, model: str | None = None) -> Prompt:
+    """model: as for `generate_prompt`. Raises `BadRequest` for bad images."""
     return Prompt(
         messages=tuple(_messages(body["messages"])),
         tools=tuple(
@@ -69,16 +136,16 @@ def chat_prompt(body: JSON) -> Prompt:
             )
             for tool in body.get("tools") or ()
         ),
-        **_common(body),
+        **_common(body, model),
     )
 
 
-def image_prompt(body: JSON) -> ImagePrompt:
+def image_prompt(body: JSON, model: str) -> ImagePrompt:
     """The body read as the request for a picture."""
     options = body.get("options") or {}
     seed = options.get("seed")
     return ImagePrompt(
-        model=bare(body["model"]),
+        model=model,
         text=body["prompt"],
         width=body.get("width") or None,
         height=body.get("height") or None,
@@ -87,23 +154,18 @@ def image_prompt(body: JSON) -> ImagePrompt:
     )
 
 
-def bare(model: str) -> str:
-    """The name without `:latest`, which is what no tag means."""
-    return model.strip().removesuffix(":latest")
-
-
-def _common(body: JSON) -> dict[str, JSON]:
+def _common(body: JSON, model: str | None) -> dict[str, JSON]:
     """What both routes have, as arguments of `Prompt`."""
     options = {}
     if body.get("options"):
         options = {key: value for key, value in body["options"].items() if value is not None}
     return {
-        "model": bare(body["model"]),
+        "model": bare(body["model"]) if model is None else model,
         "sampling": _sampling(options) if options else _UNSAID,
         "format": body.get("format") or None,
         "reasoning": body.get("think"),
         "logprobs": body["top_logprobs"] if body["logprobs"] else None,
-        "keep_alive": duration(body.get("keep_alive")),
+        "keep_alive": go_values.seconds(body.get("keep_alive")),
         "options": {
             **{key: value for key, value in options.items() if key not in _SAMPLING},
             **{key: body[key] for key in ("truncate", "shift") if body.get(key) is not None},
@@ -161,37 +223,7 @@ def _message(message: JSON, numbers: Iterator[int]) -> Message:
     )
 
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]*")
-
-
 def _images(images: Sequence[JSON] | None) -> Iterable[ImagePart]:
     for image in images or ():
-        if image is None:
-            continue
-        try:
-            yield ImagePart(data=base64.b64decode(re.sub(r"[\r\n]", "", image), validate=True))
-        except (binascii.Error, ValueError):
-            good = _BASE64.match(image)
-            position = good.end() if good else 0
-            raise BadRequest(f"illegal base64 data at input byte {position}") from None
-
-
-_UNITS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-_PIECE = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
-
-
-def duration(value: JSON) -> float | None:
-    """Seconds of a number or of Go's notation, `1h30m`; the document checks the form."""
-    if value is None or isinstance(value, (int, float)):
-        return value
-    sign = -1.0 if value.startswith("-") else 1.0
-    return sign * sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(value))
+        if image is not None:
+            yield ImagePart(data=go_values.image(image))

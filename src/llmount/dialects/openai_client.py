@@ -234,6 +234,7 @@ def models(body: JSON) -> list[Model]:
             name=text_of(entry["id"]),
             created=count(entry.get("created")),
             owner=text_of(entry.get("owned_by")) or "library",
+            capabilities=frozenset(),
         )
         for entry in array(body)
         if entry.get("id")

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..contract import Operation
-from ..errors import ApiError, MethodNotAllowed, Overloaded, RateLimited, Unauthenticated
+from ..decoding import decode
+from ..errors import (
+    ApiError,
+    InvalidRequest,
+    MethodNotAllowed,
+    Overloaded,
+    RateLimited,
+    Unauthenticated,
+)
 from ..types import JSON, Quota
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "Request",
     "Run",
     "quota_headers",
+    "read_strictly",
     "whole_seconds",
 ]
 
@@ -31,16 +40,24 @@ Headers: TypeAlias = Sequence[tuple[str, str]]
 
 @dataclass(slots=True)
 class Request:
-    """A request that the document allows.
+    """A request that the document allows, but for a `fault`.
 
     body: the decoded body, defaults filled in; None where the operation takes none.
     params: the path's parameters. started: `time.perf_counter_ns()` at its arrival.
+    fault: what the document has against the body, where the dialect's `read` leaves it to
+    the handlers when to say so.
     """
 
     operation: Operation
     body: JSON = None
     params: Mapping[str, str] = field(default_factory=dict)
     started: int = field(default_factory=time.perf_counter_ns)
+    fault: InvalidRequest | None = None
+
+
+def read_strictly(body: bytes, request: Request) -> None:
+    """Fill in the body of a request. Raises `MalformedBody` or `InvalidRequest`."""
+    request.body = request.operation.validate(decode(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,9 @@ class Dialect(Protocol):
 
     contract: the name of its document, or the path of one.
     handlers: one for each `operationId` of the document, no more and no fewer.
+
+    A dialect that reads bodies in a way of its own has, in place of `read_strictly`, a
+    `read(body: bytes, request: Request) -> None`, which raises what it refuses at once.
     """
 
     @property
