@@ -5,6 +5,9 @@
     json | body | base64: the request's body as a value, as text, or as any bytes
     headers: of the request
     models, resident, drawing, max_body: what differs from the usual server (`SERVERS`)
+    key: what is sent as a key, null for none; keys are checked where this is told and where
+        the document demands it, and a good one is then sent unless told
+    limits, after: what may be used, and how many such requests have come before
     script: the backend's events, in the words of `STEPS`; without one it echoes
     asked: what the backend was asked, as far as told: a part of the `Prompt`
     told: what a backend that holds models in memory was told
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -214,7 +218,27 @@ def test_every_documented_status_has_a_case_or_a_reason(name: str) -> None:
         for status in operation.responses
     }
     seen = {f"{operation} {case.get('status', 200)}" for operation, case in cases_of(name)}
+    # What the host refuses is the same everywhere, and tried below.
+    seen |= {f"{id} {status}" for id in Contract.load(name).operations for status in (401, 429)}
     assert documented - seen == UNPROVOKED.get(name, {}).keys()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", names())
+async def test_every_operation_is_refused_as_documented(name: str) -> None:
+    contract = Contract.load(name)
+    family, _, dialect = name.partition("/")
+    limits = Limits(requests=1, window=1e9)
+    for operation in contract.operations.values():
+        path = re.sub(r"{.*}", "echo", operation.path)
+        case = {"path": path, "body": "not JSON, but nobody looks at it"}
+        options = {"dialect": dialect, "keys": [KEY], "limits": limits, "check_answers": True}
+        app = SERVERS[family](case, Scripted(case), options)
+        for key, status in ((None, 401), ("sk-wrong", 401), (KEY, None), (KEY, 429)):
+            response = await answer(app, request(operation, {**case, "key": key}))
+            if status is not None:
+                assert response.status_code == status
+                assert list(undocumented(contract, operation, response)) == []
 
 
 @pytest.mark.parametrize("name", names())

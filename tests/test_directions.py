@@ -8,6 +8,7 @@ finish but "length"; the gateway of providers has text and its provider's own an
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -39,7 +40,11 @@ from llmount.types import (
 )
 from tests.fronts import FORMS, UPSTREAMS, ask, behind
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # httpx leaves inner generators of its own unclosed, and trio says so.
+    pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning"),
+]
 
 every_direction = pytest.mark.parametrize("upstream", UPSTREAMS)
 every_form = pytest.mark.parametrize(("path", "stream"), FORMS)
@@ -171,7 +176,8 @@ async def test_the_status_of_a_failure_survives(
     if getattr(error, "retry_after", None) and path != GEENII:
         assert heard.headers["retry-after"] == "7"
     if status == 400 and not isinstance(error, ContextTooLong):
-        assert heard.error == str(error)
+        # Who lacks something is told in each dialect's own way.
+        assert heard.error.endswith(str(error).removeprefix('"m" '))
 
 
 @pytest.mark.parametrize(
@@ -231,8 +237,11 @@ async def test_leaving_the_front_stops_the_work_behind(upstream: str, path: str)
     body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "stream": True}
     with anyio.fail_after(10):
         async with behind(upstream, backend) as client:
-            async with client.stream("POST", path, json=body) as response:
-                async for text in response.aiter_text():
+            async with (
+                client.stream("POST", path, json=body) as response,
+                aclosing(response.aiter_text()) as texts,
+            ):
+                async for text in texts:
                     if "Hel" in text:
                         break
             await backend.closed.wait()

@@ -205,9 +205,10 @@ def describes_operations(document: Document) -> Iterator[str]:
 
 
 def documents_failures(document: Document) -> Iterator[str]:
-    """A dialect may call a body that breaks its schema 422 instead of 400."""
+    """A dialect may call a body that breaks its schema 422 instead of 400. Any operation
+    may be refused by a host that has keys (401) and limits (429)."""
     for where, operation in operations(document):
-        needed: list[tuple[str, ...]] = [("405",), ("500",)]
+        needed: list[tuple[str, ...]] = [("401",), ("405",), ("429",), ("500",)]
         if "requestBody" in operation:
             needed += [("400", "422"), ("413",)]
         for choice in needed:
@@ -367,8 +368,10 @@ paths:
               schema: {type: array, minItems: 1, items: {$ref: '#/components/schemas/Event'}}
               examples: {two: {dataValue: [{data: '{"n": 1}'}, {data: '[DONE]'}]}}
         '400': {$ref: '#/components/responses/Error'}
+        '401': {$ref: '#/components/responses/Error'}
         '405': {$ref: '#/components/responses/Error'}
         '413': {$ref: '#/components/responses/Error'}
+        '429': {$ref: '#/components/responses/Error'}
         '500': {$ref: '#/components/responses/Error'}
 components:
   schemas:

@@ -272,6 +272,14 @@ RESPONSE_FAULTS: dict[str, tuple[Edit, str]] = {
         "event 8 (response.content_part.added): there is no item 1",
     ),
     "an id twice": (lambda p: item(p, 8).update(id=item(p, 2)["id"]), "another item has the id"),
+    "two calls with one id": (
+        lambda p: item(p, 20).update(call_id="call_1"),
+        "event 20 (response.output_item.added): another item has the call_id 'call_1'",
+    ),
+    "a call that changes": (
+        lambda p: item(p, 23).update(name="time"),
+        "event 23 (response.output_item.done): name is 'time' and was 'weather'",
+    ),
     "an item that is completed at once": (
         lambda p: item(p, 8).update(status="completed"),
         "event 8 (response.output_item.added): the item is completed",
@@ -280,7 +288,7 @@ RESPONSE_FAULTS: dict[str, tuple[Edit, str]] = {
         lambda p: item(p, 14).update(status="in_progress"),
         "event 14 (response.output_item.done): the item is in progress",
     ),
-    "an item that changes": (lambda p: item(p, 14).update(id="msg_2"), "was message"),
+    "an item that changes": (lambda p: item(p, 14).update(id="msg_2"), "id is 'msg_2' and was"),
     "an item that goes on": (
         renumbered(lambda p: p.insert(15, {**p[11]})),
         "event 15 (response.output_text.delta): item 1 is done",

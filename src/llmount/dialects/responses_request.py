@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import BadRequest, Unsupported
+from ..errors import BadRequest
 from ..types import (
     JSON,
     FilePart,
@@ -23,15 +23,6 @@ from .openai_request import bytes_of
 
 __all__ = ["prompt"]
 
-_STATELESS = "nothing is stored; send the whole conversation as input"
-_REFUSED = {
-    "previous_response_id": f"previous_response_id ({_STATELESS})",
-    "conversation": f"conversation ({_STATELESS})",
-    "prompt": "prompt templates",
-    "context_management": "context management",
-    "background": "background responses",
-}
-
 _ROLES: Mapping[str, Role] = {
     "developer": "system",
     "system": "system",
@@ -42,9 +33,6 @@ _ROLES: Mapping[str, Role] = {
 
 def prompt(body: JSON) -> Prompt:
     """The neutral prompt. Raises `BadRequest` with the path of the field at fault."""
-    for field, what in _REFUSED.items():
-        if body.get(field) not in (None, False):
-            raise Unsupported(what, param=field)
     tools, choice = _tools(body)
     effort = (body.get("reasoning") or {}).get("effort")
     with_logprobs = "message.output_text.logprobs" in (body.get("include") or ())
@@ -95,11 +83,6 @@ def _tools(body: JSON) -> tuple[tuple[Tool, ...], str]:
     }
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, str):
-        if choice == "required" and not tools:
-            raise BadRequest(
-                "Tool choice 'required' must be specified with 'tools' parameter.",
-                param="tool_choice",
-            )
         return tuple(tools.values()), choice
     if choice["type"] == "function":
         return tuple(tools.values()), _named(choice, tools)
@@ -203,8 +186,6 @@ def _said(item: JSON, path: str) -> Message:
             return Message("tool", parts, tool_call_id=item["call_id"])
         case "reasoning":
             return Message("assistant", reasoning=_reasoning(item))
-        case "item_reference":
-            raise Unsupported(f"references to items ({_STATELESS})", param=path)
     return Message(_ROLES[item["role"]], tuple(_parts(item["content"], f"{path}.content")))
 
 
@@ -244,8 +225,6 @@ def _image(part: JSON, path: str) -> ImagePart:
 
 
 def _file(part: JSON, path: str) -> FilePart:
-    if part.get("file_url") is not None:
-        raise Unsupported("files by their address", param=f"{path}.file_url")
     data = part.get("file_data")
     return FilePart(
         None if data is None else bytes_of(data, f"{path}.file_data"),

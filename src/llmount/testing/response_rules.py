@@ -35,11 +35,11 @@ _PARTS = {
 
 @dataclass(slots=True)
 class _Item:
-    """An item of the output. written: by the number of its part (None without parts) what
-    was written; parts: the numbers of the parts that are begun, True while they are open."""
+    """An item of the output. first: as it was added. written: by the number of its part
+    (None without parts) what was written. parts: the numbers of the parts that are begun,
+    True while they are open. done: as it was when it was done."""
 
-    id: str | None
-    kind: str
+    first: JSON
     written: dict[tuple[str, int] | None, str] = field(default_factory=dict)
     parts: dict[tuple[str, int], bool] = field(default_factory=dict)
     done: JSON = None
@@ -147,19 +147,21 @@ def _whole(response: _Response, shown: JSON) -> Iterator[str]:
 
 
 def _added(response: _Response, event: JSON) -> Iterator[str]:
-    index, item = event["output_index"], event["item"]
-    if index != len(response.items):
-        yield f"item {index} is added after {len(response.items)} others"
-    if item.get("id") in [other.id for other in response.items.values()]:
-        yield f"another item has the id {item.get('id')!r}"
+    index, item, others = event["output_index"], event["item"], response.items.values()
+    if index != len(others):
+        yield f"item {index} is added after {len(others)} others"
+    # Clients tell items by the one and calls by the other.
+    for name in ("id", "call_id"):
+        if item.get(name) and item[name] in [other.first.get(name) for other in others]:
+            yield f"another item has the {name} {item[name]!r}"
     if item.get("status", "in_progress") != "in_progress":
         yield f"the item is {item['status']}"
-    response.items[index] = _Item(item.get("id"), item["type"])
+    response.items[index] = _Item(item)
 
 
 def _wrong_id(item: _Item, event: JSON) -> Iterator[str]:
-    if event["item_id"] != item.id:
-        yield f"item_id is {event['item_id']!r}, and the item has {item.id!r}"
+    if event["item_id"] != item.first.get("id"):
+        yield f"item_id is {event['item_id']!r}, and the item has {item.first.get('id')!r}"
 
 
 def _part_added(item: _Item, subject: str, event: JSON) -> Iterator[str]:
@@ -206,8 +208,9 @@ def _place(subject: str, event: JSON) -> tuple[str, int] | None:
 def _item_done(item: _Item, subject: str, event: JSON) -> Iterator[str]:
     shown = event["item"]
     item.done = shown
-    if (shown.get("id"), shown["type"]) != (item.id, item.kind):
-        yield f"{shown['type']} {shown.get('id')!r} was {item.kind} {item.id!r} when it was added"
+    for name in ("type", "id", "call_id", "name"):
+        if shown.get(name) != item.first.get(name):
+            yield f"{name} is {shown.get(name)!r} and was {item.first.get(name)!r}"
     for (_, number), is_open in item.parts.items():
         if is_open:
             yield f"part {number} is not done"

@@ -7,6 +7,7 @@ each piece as it is sent, and delivers `http.disconnect` when the response is cl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -69,7 +70,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)
 
 
-class _Exchange(httpx.AsyncByteStream):
+class _Exchange(httpx.AsyncByteStream, AsyncIterator[bytes]):
     def __init__(self, body: bytes) -> None:
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
@@ -105,14 +106,17 @@ class _Exchange(httpx.AsyncByteStream):
             except anyio.BrokenResourceError:
                 await anyio.lowlevel.checkpoint()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._pieces:
-            yield piece
-        self._raise()
+    # No generator: httpx closes none of those that it iterates.
 
-    def _raise(self) -> None:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with suppress(anyio.EndOfStream):
+            return await self._pieces.receive()
         if self.error is not None:
             raise self.error
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self._left.set()
