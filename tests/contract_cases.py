@@ -15,6 +15,8 @@ from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, errors,
 from llmount.app import App
 from llmount.backends.echo import Fail, Step
 from llmount.types import (
+    EmbeddingPrompt,
+    Embeddings,
     Event,
     Finish,
     Model,
@@ -103,6 +105,8 @@ class Scripted(EchoBackend):
         super().__init__(script, models=known)
         self.asked: list[Prompt] = []
         self.told: list[Any] = []
+        self.embedded: list[EmbeddingPrompt] = []
+        self._embedding = case.get("embedding")
 
     async def models(self) -> Sequence[Model]:
         if self._failure is not None:
@@ -117,6 +121,17 @@ class Scripted(EchoBackend):
                 yield event
         finally:
             await events.aclose()
+
+    async def embed(self, prompt: EmbeddingPrompt) -> Embeddings:
+        self.embedded.append(prompt)
+        if self._embedding is None:
+            return await super().embed(prompt)
+        if "fail" in self._embedding:
+            raise raised(self._embedding["fail"])
+        usage, timings = self._embedding["usage"], self._embedding["timings"]
+        return Embeddings(
+            vectors=self._embedding["vectors"], usage=Usage(**usage), timings=Timings(**timings)
+        )
 
 
 class InMemory(Scripted):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import socket
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import anyio
@@ -17,11 +19,14 @@ from llmount.contract import Contract, Operation
 from llmount.decoding import MAX_DEPTH
 from llmount.streaming import Message
 from llmount.testing.transport import ASGITransport
-from tests.documented import MODELS, SERVED, app, bodies, operations
+from tests import documented
+from tests.documented import MODELS, SERVED, bodies, operations
 from tests.mounting.servers import SECONDS, serving
 
 MEBIBYTE = 1024 * 1024
 LEVELS = 100_000
+
+app = functools.cache(documented.app)
 
 EACH = pytest.mark.parametrize(("name", "operation_id"), list(operations(with_body=True)))
 
@@ -120,7 +125,8 @@ async def test_a_body_that_is_no_request_is_refused(
     name: str, operation_id: str, content: bytes
 ) -> None:
     response = await post(name, operation_id, content)
-    assert response.status_code in (400, 422)
+    # 404 is for the model that is not named, where the fault is one that Go does not see.
+    assert response.status_code in (400, 404, 422)
 
 
 @pytest.mark.anyio
@@ -133,7 +139,17 @@ async def test_what_is_unusual_but_JSON_is_accepted(name: str, operation_id: str
         assert response.status_code == 200, (value[:20], response.text[:200])
 
 
-NUMBERS = ["9" * 4000, "-" + "9" * 4000, "1e308", "-1e308", "1e-308", "-0", "18446744073709551616"]
+NUMBERS = [
+    "9" * 4000,
+    "-" + "9" * 4000,
+    "9" * 5000,
+    "1e400",
+    "1e308",
+    "-1e308",
+    "1e-308",
+    "-0",
+    "18446744073709551616",
+]
 
 
 def numbered(name: str, operation_id: str) -> Iterator[dict[str, Any]]:
@@ -213,17 +229,17 @@ def wide(name: str, operation_id: str, size: int) -> bytes:
     return f'{body}{"x" * (size - len(body) - 2)}"}}'.encode()
 
 
-async def send(app: App, operation: Operation, pieces: Iterator[bytes]) -> list[Message]:
+async def send(app: App, operation: Operation, pieces: Iterable[bytes]) -> list[Message]:
     """What the app sends for a body in these pieces."""
     sent: list[Message] = []
+    messages: Iterator[Message] = itertools.chain(
+        ({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
+        [{"type": "http.request", "body": b"", "more_body": False}],
+    )
 
     async def receive() -> Message:
-        try:
-            return {"type": "http.request", "body": next(pieces), "more_body": True}
-        except StopIteration:
-            pass
-        if not sent:
-            return {"type": "http.request", "body": b"", "more_body": False}
+        for message in messages:
+            return message
         await anyio.sleep_forever()
         raise AssertionError("for ever")
 

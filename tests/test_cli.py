@@ -173,7 +173,7 @@ def test_sigterm_lets_a_running_answer_finish_and_ends_cleanly() -> None:
             words = "word " * 50_000
             body = json.dumps({"model": "echo", "prompt": words}).encode()
             client.sendall(
-                b"POST /api/generate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                 b"Content-Length: %d\r\n\r\n" % len(body) + body
             )
             received = client.recv(1000)

@@ -73,11 +73,9 @@ class TestOllama:
         assert whole.message.content == "one two three"
         assert "".join(item.message.content or "" for item in items) == "one two three"
 
-    def test_thinks(self, ollama_client: ollama.Client) -> None:
-        answer = ollama_client.generate("echo", "hi", think=True)
-
-        assert answer.thinking
-        assert answer.response == "hi"
+    def test_is_told_that_a_model_does_not_think(self, ollama_client: ollama.Client) -> None:
+        with pytest.raises(ollama.ResponseError, match='"echo" does not support thinking'):
+            ollama_client.generate("echo", "hi", think=True)
 
     def test_gets_json_that_fits_a_schema(self, ollama_client: ollama.Client) -> None:
         schema = TOOL["function"]["parameters"]  # type: ignore[index]

@@ -9,7 +9,9 @@
         the document demands it, and a good one is then sent unless told
     limits, after: what may be used, and how many such requests have come before
     script: the backend's events, in the words of `STEPS`; without one it echoes
-    asked: what the backend was asked, as far as told: a part of the `Prompt`
+    embedding: what the backend embeds: the fields of `Embeddings`, or how that fails
+    asked: what the backend was asked, as far as told: a part of each `Prompt`
+    embedded: the same for what it was to embed
     told: what a backend that holds models in memory was told
     status, answer | text | items, answers: status (200), the body or items, and headers
     undocumented: why the document does not have such an answer
@@ -163,9 +165,10 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
     wanted = {key.lower(): value for key, value in case.get("answers", {}).items()}
     heads = dict(response.headers)
     found.extend(differences(heads, wanted, "headers", seen=seen, ordered=False))
-    for number, asked in enumerate(case.get("asked", ())):
-        prompt = dataclasses.asdict(backend.asked[number])
-        found.extend(differences(prompt, asked, f"asked[{number}]", seen=seen, ordered=False))
+    for key, given in (("asked", backend.asked), ("embedded", backend.embedded)):
+        if key in case:
+            prompts = [dataclasses.asdict(each) for each in given]
+            found.extend(differences(prompts, case[key], key, seen=seen, ordered=False))
     found.extend(differences(backend.told, case.get("told", []), "told", seen=seen))
     assert found == [], response.text
 

@@ -8,7 +8,6 @@ finish but "length"; the gateway of providers has text and its provider's own an
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -237,11 +236,8 @@ async def test_leaving_the_front_stops_the_work_behind(upstream: str, path: str)
     body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "stream": True}
     with anyio.fail_after(10):
         async with behind(upstream, backend) as client:
-            async with (
-                client.stream("POST", path, json=body) as response,
-                aclosing(response.aiter_text()) as texts,
-            ):
-                async for text in texts:
+            async with client.stream("POST", path, json=body) as response:
+                async for text in response.aiter_text():
                     if "Hel" in text:
                         break
             await backend.closed.wait()

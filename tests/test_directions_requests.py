@@ -18,7 +18,7 @@ import pytest
 from llmount import EchoBackend, chat_app, gateway, generate_app
 from llmount.backends.echo import Step
 from llmount.testing.transport import ASGITransport
-from llmount.types import Prompt, TextPart, ToolCall
+from llmount.types import Capability, Model, Prompt, TextPart, ToolCall
 from tests.fronts import UPSTREAMS, behind
 
 pytestmark = pytest.mark.anyio
@@ -142,7 +142,10 @@ class Asked:
 
     def __init__(self) -> None:
         self.prompts: list[Prompt] = []
-        self.backend = EchoBackend(self._answer, models=("m",))
+        able: frozenset[Capability] = frozenset(
+            {"completion", "tools", "insert", "vision", "thinking"}
+        )
+        self.backend = EchoBackend(self._answer, models=[Model(name="m", capabilities=able)])
 
     def _answer(self, prompt: Prompt) -> Iterator[Step]:
         self.prompts.append(prompt)

@@ -12,7 +12,6 @@ from llmount.framing import (
     Framing,
     FramingError,
     framing_of,
-    json_event,
 )
 
 SSE = framing_of("text/event-stream")
@@ -194,7 +193,3 @@ def test_a_field_that_would_break_the_frame_is_refused(event: Any) -> None:
 def test_half_a_surrogate_pair_survives_as_an_escape() -> None:
     assert NDJSON.encode("\ud83d") == b'"\\ud83d"\n'
     assert NDJSON.decoder().feed(b'"\\ud83d"\n') == ["\ud83d"]
-
-
-def test_an_event_carries_json_as_its_data() -> None:
-    assert SSE.encode(json_event({"a": "\u2028"})) == b'data: {"a":"\\u2028"}\n\n'

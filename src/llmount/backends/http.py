@@ -22,7 +22,7 @@ from ..dialects.openai_client import OPENAI
 from ..dialects.openai_client_request import SELF_HOSTED, request
 from ..errors import BackendError, Overloaded, RateLimited
 from ..jsontext import loads
-from ..types import JSON, Event, Model, Prompt, Residency
+from ..types import JSON, EmbeddingPrompt, Embeddings, Event, Model, Prompt, Residency
 from .http_exchange import Exchange, Items
 
 __all__ = ["OllamaBackend", "OpenAIBackend", "Timeouts"]
@@ -133,17 +133,32 @@ class _Http:
         self._listed = time.monotonic(), tuple(listed)
         return self._listed[1]
 
+    async def embed(self, prompt: EmbeddingPrompt, /) -> Embeddings:
+        """See `EmbeddingBackend`. Raises as `generate` does."""
+        asked, dialect = prompt.model, self._dialect.embedding
+        path, body = dialect.request(replace(prompt, model=self._upstreams(asked)))
+        limit, most = self._timeout.first, self._max_bytes
+        answer = await self._json("POST", path, body, limit, asked, most=most)
+        return dialect.answer(answer, len(prompt.texts))
+
     def _upstreams(self, model: str) -> str:
         """What a model that is asked for is called there."""
         return model if self._model is None else self._model
 
     async def _json(
-        self, method: str, path: str, body: JSON, limit: float, model: str = ""
+        self,
+        method: str,
+        path: str,
+        body: JSON,
+        limit: float,
+        model: str = "",
+        *,
+        most: int = _MAX_BODY,
     ) -> JSON:
         """The answer, not streamed, to a request about a model; None takes no body."""
         async with self._exchange(method, path, body, limit) as exchange:
             await self._check(exchange, model)
-            text = await exchange.text(_MAX_BODY, limit)
+            text = await exchange.text(most, limit)
         try:
             return loads(text)
         except ValueError as fault:
@@ -224,7 +239,7 @@ def _fields(headers: Mapping[str, str]) -> dict[str, str]:
 
 class OllamaBackend(_Http):
     """An Ollama server, or whatever speaks its API, at `base_url` (without /api). Also a
-    `Resident`.
+    `Resident` and an `EmbeddingBackend`.
 
     model: the upstream's model to use, whatever the prompt asks for. headers: to be sent
     with every request. max_bytes: the size of an answer on the wire that is too much.
@@ -264,7 +279,8 @@ class OllamaBackend(_Http):
 
 
 class OpenAIBackend(_Http):
-    """A server that speaks OpenAI's API at `base_url` (with its /v1).
+    """A server that speaks OpenAI's API at `base_url` (with its /v1). Also an
+    `EmbeddingBackend`.
 
     api_key: sent as the bearer token. settings: the names of the sampling settings that
     the server takes; `openai_client_request.HOSTED` suits OpenAI itself, which knows

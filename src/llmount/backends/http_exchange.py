@@ -89,12 +89,6 @@ class Exchange:
         label: str = self.response.headers.get("content-type", "")
         return label.partition(";")[0].strip().lower()
 
-    @property
-    def media_type(self) -> str:
-        """Of the response, without parameters and in lower case."""
-        label: str = self.response.headers.get("content-type", "")
-        return label.partition(";")[0].strip().lower()
-
     async def read(self) -> bytes | None:
         """The next bytes of the body, decompressed; None at its end."""
         return await anext(self._chunks, None)

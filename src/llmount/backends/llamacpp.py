@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -17,16 +18,37 @@ from llmount.backends.llamacpp_engine import Engine, Loaded, spare_cores
 from llmount.backends.llamacpp_wire import Answer, check, request
 from llmount.backends.slots import Slots
 from llmount.backends.threads import Feed, read_thread
-from llmount.errors import ApiError, BackendError, BackendUnavailable, ModelNotFound
-from llmount.types import JSON, Event, Model, Prompt, Residency
+from llmount.errors import (
+    ApiError,
+    BackendError,
+    BackendUnavailable,
+    BadRequest,
+    ContextTooLong,
+    ModelNotFound,
+)
+from llmount.types import (
+    JSON,
+    EmbeddingPrompt,
+    Embeddings,
+    Event,
+    Model,
+    Prompt,
+    Residency,
+    Timings,
+    Usage,
+)
 
 __all__ = ["LlamaCppBackend"]
+
+_EMBEDDED = 512
+"""Tokens of a text to embed. The engine's memory for it grows with them."""
 
 _log = logging.getLogger("llmount.backends.llamacpp")
 
 
 class LlamaCppBackend:
-    """A `Backend`, and `Resident`, over one GGUF file and the `xllamacpp` package.
+    """A `Backend`, `Resident` and `EmbeddingBackend` over one GGUF file and the `xllamacpp`
+    package.
 
     path: the file. name: what `Prompt.model` must be, the file's name without its suffix
     by default. context_length: tokens of prompt and answer together, at most; the model's
@@ -38,6 +60,10 @@ class LlamaCppBackend:
     `keep_alive` of the last prompt is over. While the engine loads it, it lets no other
     Python thread run. A prompt is read in small batches, and stops being read, or answered,
     as soon as nobody waits for the answer.
+
+    Embeddings want other settings of the engine, so the first text to embed loads the model
+    once more; the memory of its weights is shared. A text may have 512 tokens, and no more
+    than `context_length`.
 
     Raises `ImportError` if the package is missing, `OSError` if the file is, and
     `GgufError` if it is no model.
@@ -61,14 +87,22 @@ class LlamaCppBackend:
         self._gap = gguf.fim_ids(file.metadata)
         self._context_length = min(context_length, self._model.context_length or context_length)
         self._slots = Slots(slots, queue)
-        self._engine = Engine(
+        self._embedding_slots = Slots(1, queue)
+        self._embedding_length = min(self._context_length, _EMBEDDED)
+        engine = partial(
+            Engine,
             Path(path).absolute(),
             name=self._model.name,
-            context_length=context_length,
-            slots=slots,
             threads=threads or spare_cores(),
             verbose=verbose,
         )
+        self._engine = engine(context_length=context_length, slots=slots)
+        self._embedder = engine(
+            context_length=self._embedding_length,
+            slots=1,
+            embeds="own" if "embedding" in self._model.capabilities else "mean",
+        )
+        self._engines = (self._engine, self._embedder)
 
     async def models(self) -> Sequence[Model]:
         return [self._model]
@@ -157,6 +191,39 @@ class LlamaCppBackend:
             middle,
         ]
 
+    async def embed(self, prompt: EmbeddingPrompt, /) -> Embeddings:
+        """As `EmbeddingBackend` says. Raises `ModelNotFound`, `ContextTooLong`, `BadRequest`,
+        `Overloaded`, `BackendUnavailable` or `BackendError`."""
+        self._know(prompt.model)
+        stopped = threading.Event()
+        async with self._embedding_slots:
+            try:
+                return await anyio.to_thread.run_sync(
+                    self._embed, prompt, stopped, abandon_on_cancel=True
+                )
+            finally:
+                stopped.set()
+
+    def _embed(self, prompt: EmbeddingPrompt, stopped: threading.Event) -> Embeddings:
+        started = time.monotonic_ns()
+        vectors, count = [], 0
+        with self._embedder.lease(prompt.keep_alive) as loaded:
+            load = time.monotonic_ns() - started
+            for text in prompt.texts:
+                tokens = loaded.tokens(text, start=True)
+                if not tokens:
+                    raise BadRequest("a text to embed is empty", param="input")
+                if len(tokens) > self._embedding_length:
+                    if not prompt.truncate:
+                        raise ContextTooLong(len(tokens), self._embedding_length)
+                    del tokens[self._embedding_length :]
+                # Nobody waits any more, or the backend is closed.
+                if stopped.is_set() or self._embedder.closed:
+                    raise BackendUnavailable
+                vectors.append(loaded.embed(tokens))
+                count += len(tokens)
+        return Embeddings(vectors=vectors, usage=Usage(prompt=count), timings=Timings(load=load))
+
     async def load(self, model: str, keep_alive: float | None, /) -> None:
         """As `Resident` says. Raises `ModelNotFound` or `BackendUnavailable`."""
         self._know(model)
@@ -170,17 +237,20 @@ class LlamaCppBackend:
     async def unload(self, model: str, /) -> None:
         """As `Resident` says; answers under way are finished first."""
         self._know(model)
-        await anyio.to_thread.run_sync(self._engine.unload, abandon_on_cancel=True)
+        for engine in self._engines:
+            await anyio.to_thread.run_sync(engine.unload, abandon_on_cancel=True)
 
     async def resident(self) -> Sequence[Residency]:
-        if not self._engine.is_loaded:
+        loaded = [engine for engine in self._engines if engine.is_loaded]
+        if not loaded:
             return []
+        ends = [engine.expires for engine in loaded]
         return [
             Residency(
                 model=self._model,
                 size=self._model.size,
                 context_length=self._context_length,
-                expires=self._engine.expires,
+                expires=None if None in ends else max(end for end in ends if end is not None),
             )
         ]
 
@@ -189,4 +259,5 @@ class LlamaCppBackend:
 
         The memory is free when their readers have left.
         """
-        await anyio.to_thread.run_sync(self._engine.close, abandon_on_cancel=True)
+        for engine in self._engines:
+            await anyio.to_thread.run_sync(engine.close, abandon_on_cancel=True)

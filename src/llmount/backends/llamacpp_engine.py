@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from llmount.backends.llamacpp_wire import refusal
@@ -105,6 +105,15 @@ class Loaded:
         found: list[int] = self._ask("/tokenize", body)["tokens"]
         return found
 
+    def embed(self, tokens: Sequence[int]) -> Sequence[float]:
+        """The embedding of a text, as the model gives it. Only for an engine that embeds."""
+        body = {"input": [list(tokens)], "embd_normalize": -1}
+        answer = self._server.handle_embeddings(body)
+        if "data" not in answer:
+            raise refusal(answer.get("error", answer))
+        vector: Sequence[float] = answer["data"][0]["embedding"]
+        return vector
+
     def slots(self) -> Sequence[Mapping[str, JSON]]:
         """What each slot is doing: `is_processing` and more."""
         found: Sequence[Mapping[str, JSON]] = self._ask("/slots")
@@ -136,8 +145,9 @@ class Loaded:
 class Engine:
     """A model's file, loaded once, on first use, and unloaded when its time is up.
 
-    All methods block, and may be called from any thread. `expires` is in Unix seconds,
-    None for never. Raises `ImportError` if the library is missing.
+    embeds: for embeddings, with the pooling that the file names or, for "mean", with the
+    mean of all tokens. All methods block, and may be called from any thread. `expires` is in
+    Unix seconds, None for never. Raises `ImportError` if the library is missing.
     """
 
     def __init__(
@@ -149,8 +159,10 @@ class Engine:
         slots: int,
         threads: int,
         verbose: bool,
+        embeds: Literal["mean", "own"] | None = None,
     ) -> None:
         self._library = _library()
+        self._embeds = embeds
         self._path = path
         self._name = name
         self._context_length = context_length
@@ -218,6 +230,12 @@ class Engine:
         params.n_parallel = self._slots
         params.n_batch = params.n_ubatch = max(_BATCH, self._slots)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
+        if self._embeds is not None:
+            params.embedding = True
+            # A text is read at once, or not at all.
+            params.n_batch = params.n_ubatch = self._context_length
+        if self._embeds == "mean":
+            params.pooling_type = self._library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         params.warmup = False
         # A second cache of prompts in memory, of 8 GiB by default.
         params.cache_ram_mib = 0

@@ -9,6 +9,7 @@ from typing import Protocol
 from ..errors import ApiError
 from ..framing import Decoder
 from ..types import JSON, Event, Model, Prompt
+from .embedding_client import EmbeddingClient
 
 __all__ = ["Client", "Incoming"]
 
@@ -55,3 +56,4 @@ class Client:
     error: Callable[[int, JSON, str], ApiError]
     models_path: str
     models: Callable[[JSON], list[Model]]
+    embedding: EmbeddingClient

@@ -13,7 +13,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isinf
 from typing import Final
 
@@ -53,7 +53,9 @@ class GoReader:
     def _exactly(self, body: bytes) -> dict[str, JSON]:
         start, end = scan(body)
         text = body[start:end].decode("utf-8", "go")
-        bound = _bind(_with_pairs(text), self._type, _Place())
+        place = _Place()
+        bound = _bind(_with_pairs(text), self._type, place)
+        place.settle()
         return {} if bound is None else bound
 
 
@@ -165,21 +167,30 @@ class _Place:
     """Where a value stands, as Go tells it.
 
     own: inside of a type that reads itself, where Go no longer names the innermost struct.
+    faults: the wrong types so far. Go goes on after one and tells the first at the end,
+    but what a type that reads itself has to say ends it all.
     """
 
     struct: str = ""
     path: tuple[str, ...] = ()
     own: bool = False
+    faults: list[BadRequest] = field(default_factory=list)
 
-    def wrong(self, value: JSON, go_type: str) -> BadRequest:
+    def settle(self) -> None:
+        """Raise the first fault."""
+        if self.faults:
+            raise self.faults[0]
+
+    def wrong(self, value: JSON, go_type: str) -> None:
         kind = next(name for kind, name in _KINDS.items() if isinstance(value, kind))
         if isinstance(value, _Number) and go_type in _NUMBERS:
             kind = f"number {value[:100]}"
         into = f"struct field {self.struct}.{'.'.join(self.path)}" if self.path else "value"
-        return BadRequest(
+        fault = BadRequest(
             f"json: cannot unmarshal {kind} into Go {into} of type {go_type}",
             param=".".join(self.path) or None,
         )
+        self.faults.append(fault)
 
 
 _KINDS: Final[Mapping[type, str]] = {
@@ -200,13 +211,16 @@ Binder = Callable[[JSON, GoType, _Place], JSON]
 
 
 def _bind(value: JSON, go: GoType, place: _Place) -> JSON:
-    """The value in plain Python, or None for null. Raises `BadRequest` for the first fault."""
+    """The value in plain Python, or None for null and where `place` gets a fault.
+
+    Raises `BadRequest` for a fault that ends it all.
+    """
     return None if value is None else _BINDERS[go.kind](value, go, place)
 
 
 def _struct(value: JSON, go: GoType, place: _Place) -> JSON:
     if not isinstance(value, _Pairs):
-        raise place.wrong(value, go.name)
+        return place.wrong(value, go.name)
     struct = place.struct if place.own else go.name.rpartition(".")[2]
     found: dict[str, JSON] = {}
     for key, each in value:
@@ -224,14 +238,15 @@ def _struct(value: JSON, go: GoType, place: _Place) -> JSON:
 
 def _ignored(key: str, value: JSON) -> dict[str, JSON]:
     """A field that Go does not know, as far as it can be kept; engines may."""
-    try:
-        return {key: _any(value, _ANY, _Place())}
-    except BadRequest:
-        return {}
+    place = _Place()
+    found = _any(value, _ANY, place)
+    return {} if place.faults else {key: found}
 
 
 def _message(value: JSON, go: GoType, place: _Place) -> JSON:
-    message = _struct(value, replace(go, name="api.Alias"), replace(place, own=True))
+    inner = replace(place, own=True, faults=[])
+    message = _struct(value, replace(go, name="api.Alias"), inner)
+    inner.settle()
     if "role" in message:
         message["role"] = message["role"].lower()
     return message
@@ -239,7 +254,7 @@ def _message(value: JSON, go: GoType, place: _Place) -> JSON:
 
 def _slice(value: JSON, go: GoType, place: _Place) -> JSON:
     if not isinstance(value, list) or isinstance(value, _Pairs):
-        raise place.wrong(value, go.name)
+        return place.wrong(value, go.name)
     assert go.item is not None
     return [_bind(_zero(go.item) if each is None else each, go.item, place) for each in value]
 
@@ -252,7 +267,7 @@ def _zero(go: GoType) -> JSON:
 
 def _map(value: JSON, go: GoType, place: _Place) -> JSON:
     if not isinstance(value, _Pairs):
-        raise place.wrong(value, go.name)
+        return place.wrong(value, go.name)
     return _any(value, _ANY, place)
 
 
@@ -264,19 +279,21 @@ def _ordered(value: JSON, go: GoType, place: _Place) -> JSON:
             param=".".join(place.path),
         )
     item = go.item or _ANY
-    inner = replace(place, own=True)
-    return {_text(key): _bind(each, item, inner) for key, each in value}
+    inner = replace(place, own=True, faults=[])
+    found = {_text(key): _bind(each, item, inner) for key, each in value}
+    inner.settle()
+    return found
 
 
 def _string(value: JSON, go: GoType, place: _Place) -> JSON:
     if not isinstance(value, str) or isinstance(value, _Number):
-        raise place.wrong(value, go.name)
+        return place.wrong(value, go.name)
     return _text(value)
 
 
 def _bool(value: JSON, go: GoType, place: _Place) -> JSON:
     if not isinstance(value, bool):
-        raise place.wrong(value, go.name)
+        return place.wrong(value, go.name)
     return value
 
 
@@ -286,14 +303,14 @@ def _int(value: JSON, go: GoType, place: _Place) -> JSON:
         number = int(value)
         if lowest <= number < beyond:
             return number
-    raise place.wrong(value, go.name)
+    return place.wrong(value, go.name)
 
 
 def _any(value: JSON, go: GoType, place: _Place) -> JSON:
     if isinstance(value, _Number):
         number = float(value)
         if isinf(number):
-            raise place.wrong(value, "float64")
+            return place.wrong(value, "float64")
         return int(value) if re.fullmatch("-?[0-9]+", value) else number
     if isinstance(value, str):
         return _text(value)
@@ -307,20 +324,29 @@ def _any(value: JSON, go: GoType, place: _Place) -> JSON:
 def _names(value: JSON, go: GoType, place: _Place) -> JSON:
     if isinstance(value, str) and not isinstance(value, _Number):
         return _text(value)
-    return _slice(value, _STRINGS, place)
+    inner = replace(place, faults=[])
+    found = _slice(value, _STRINGS, inner)
+    inner.settle()
+    return found
 
 
 def _image(value: JSON, go: GoType, place: _Place) -> JSON:
     if isinstance(value, list) and not isinstance(value, _Pairs):
         # Go takes the bytes as numbers, too.
-        return base64.b64encode(bytes(_slice(value, _BYTES, place))).decode()
-    text: str = _string(value, go, place)
-    go_values.image(text)
+        numbers = _slice(value, _BYTES, place)
+        return base64.b64encode(bytes(number or 0 for number in numbers)).decode()
+    text = _string(value, go, place)
+    try:
+        go_values.image(text or "")
+    except BadRequest as fault:
+        place.faults.append(fault)
     return text
 
 
 def _duration(value: JSON, go: GoType, place: _Place) -> JSON:
-    found = _any(value, _ANY, place)
+    inner = replace(place, faults=[])
+    found = _any(value, _ANY, inner)
+    inner.settle()
     go_values.seconds(found)
     return found
 

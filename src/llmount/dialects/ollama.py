@@ -119,7 +119,7 @@ class Ollama:
         if asked.lacks("completion"):
             raise BadRequest(f"{quote(sent)} does not support generate")
         if body["suffix"] and asked.lacks("insert") and not fills_gaps(body["template"]):
-            raise Unsupported("insert", model=sent, param="suffix")
+            raise Unsupported("insert", model=asked.name, param="suffix")
         if not prompt:
             _hold(request.fault, but="format")
             return await self._load(asked, keep_alive, written)
@@ -141,7 +141,7 @@ class Ollama:
         if asked.lacks("completion"):
             raise BadRequest(f"{quote(sent)} does not support chat")
         if body.get("tools") and asked.lacks("tools"):
-            raise Unsupported("tools", model=sent, param="tools")
+            raise Unsupported("tools", model=asked.name, param="tools")
         if not body.get("messages"):
             _hold(request.fault, but="format")
             return await self._load(asked, keep_alive, written)

@@ -233,15 +233,18 @@ def embedded(model: str, found: Embeddings, dimensions: int, started: int) -> JS
         vectors = [
             _unit(vector[:dimensions]) if dimensions < len(vector) else vector for vector in vectors
         ]
-    return {
+    answer: dict[str, JSON] = {
         "model": model,
         "embeddings": [[_single(number) for number in vector] for vector in vectors],
-        **_present(
-            total_duration=max(time.perf_counter_ns() - started, found.timings.load),
-            load_duration=found.timings.load,
-            prompt_eval_count=found.usage.prompt,
-        ),
     }
+    if not vectors:
+        # Of no text there is nothing to count: the model was loaded.
+        return answer
+    return answer | _present(
+        total_duration=max(time.perf_counter_ns() - started, found.timings.load),
+        load_duration=found.timings.load,
+        prompt_eval_count=found.usage.prompt,
+    )
 
 
 def _unit(vector: Sequence[float]) -> Sequence[float]:

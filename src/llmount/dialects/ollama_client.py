@@ -24,6 +24,7 @@ from ..types import (
     ToolCallDelta,
     Usage,
 )
+from . import embedding_client
 from .client import Client
 from .ollama_client_request import request
 from .ollama_models import bare
@@ -227,6 +228,7 @@ def _unsupported(fault: Fault, match: re.Match[str]) -> ApiError:
 
 _RULES: Final[Rules] = {
     400: ((r"does not support (?P<what>\w+)$", _unsupported),),
+    501: (("does not support (?P<what>embedding)", _unsupported),),
     # Ollama answers these faults of the client with a 500.
     500: (('^(option "|invalid format: |template: )', rejected),),
 }
@@ -242,4 +244,5 @@ OLLAMA: Final = Client(
     error=error,
     models_path="/api/tags",
     models=models,
+    embedding=embedding_client.OLLAMA,
 )

@@ -37,6 +37,7 @@ _NAME: Final = re.compile(
     r"(?P<model>\w[\w.-]{0,79})(?::(?P<tag>\w[\w.-]{0,79}))?",
     re.ASCII | re.DOTALL,
 )
+_LIBRARY: Final = re.compile(r"(?:(?:https?://)?registry\.ollama\.ai/)?library/", re.IGNORECASE)
 _LOCAL: Final = re.compile(r":\s*(local|cloud)\s*", re.IGNORECASE)
 
 
@@ -48,6 +49,11 @@ def bare(name: str) -> str:
 def tagged(name: str) -> str:
     """A name with its tag."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def _short(name: str) -> str:
+    """A name without the registry and the namespace that are meant anyway."""
+    return name if (found := _LIBRARY.match(name)) is None else name[found.end() :]
 
 
 def full_name(name: str) -> str:
@@ -104,7 +110,7 @@ async def find(backend: Backend, sent: str, *, only_listed: bool = False) -> Ask
     only_listed: what is not listed is not there, so raise what prevents the listing; else
     a backend that cannot list its models may answer nevertheless.
     """
-    name = sent.strip()
+    name = _short(sent.strip())
     if (model := await _listed(backend, name, only_listed)) is not None:
         return Asked(sent, model.name, model)
     local = _unsourced(name)

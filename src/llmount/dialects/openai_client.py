@@ -24,6 +24,7 @@ from ..types import (
     Timings,
     Usage,
 )
+from . import embedding_client
 from .client import Client
 from .openai_client_calls import Calls
 from .openai_client_request import request
@@ -269,4 +270,5 @@ OPENAI: Final = Client(
     error=error,
     models_path="/models",
     models=models,
+    embedding=embedding_client.OPENAI,
 )
