@@ -11,6 +11,7 @@ otherwise in their values too. In what is shown, `…` stands for anything.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -147,11 +148,13 @@ class Run:
     played: bool = False
 
     def command(self, words: Sequence[str], shown: str) -> None:
-        words = [word for number, word in enumerate(words) if number or "=" not in word]
+        environment = dict(word.split("=", 1) for word in itertools.takewhile(_assigns, words))
+        words = words[len(environment) :]
         match words:
             case ["llmount", "serve", *arguments]:
                 arguments, self.played = _without_models(arguments)
-                self.url = self.stack.enter_context(serve(*arguments)).url
+                server = serve(*arguments, environment=environment)
+                self.url = self.stack.enter_context(server).url
             case ["uvicorn", target]:
                 self.url = self.stack.enter_context(_uvicorn(target, self.folder))
                 self.played = False
@@ -219,6 +222,11 @@ class Run:
         if self.played and body:
             body = re.sub(r'"(llamacpp|ctransformers):', '"echo:', body)
         return httpx.Request(method, url, content=body, headers=headers), with_head
+
+
+def _assigns(word: str) -> bool:
+    """Whether it sets a variable of the environment."""
+    return re.match(r"[A-Z_]+=", word) is not None
 
 
 def _without_models(arguments: Sequence[str]) -> tuple[list[str], bool]:

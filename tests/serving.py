@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,10 +29,16 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, timeout: float = 60) -> Iterator[Served]:
-    """`llmount serve` with these arguments on a free port, ready to answer."""
+def serve(
+    *arguments: str, timeout: float = 60, environment: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """`llmount serve` with these arguments on a free port, ready to answer.
+
+    environment: variables besides those that there are.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "llmount", "serve", "--port", "0", *arguments],
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from math import isinf
 from typing import Final, NoReturn
 
@@ -20,9 +22,22 @@ class TooDeep(ValueError):
     """More levels of nesting than Python can follow."""
 
 
-_encode: Final = json.JSONEncoder(
+_encoder: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
-).encode
+)
+
+
+def _encoding() -> Callable[[JSON], str]:
+    if c_make_encoder is None:
+        return _encoder.encode
+    # `_encoder.encode` makes one of these for every value, which takes as long as its work.
+    pieces = c_make_encoder(
+        None, _encoder.default, encode_basestring, None, ":", ",", False, False, False
+    )
+    return lambda value: "".join(pieces(value, 0))
+
+
+_encode: Final = _encoding()
 
 # Line readers (httpx, str.splitlines) break at the first three; a lone surrogate has no UTF-8.
 _ESCAPED: Final = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
@@ -38,7 +53,7 @@ def dumps(value: JSON) -> str:
     Raises ValueError for NaN and the infinities, TypeError for what JSON has no word
     for, RecursionError for a value that is too deep or contains itself.
     """
-    text = _encode(value)
+    text = encode_basestring(value) if type(value) is str else _encode(value)
     return text if text.isascii() else _ESCAPED.sub(_escape, text)
 
 

@@ -23,6 +23,7 @@ __all__ = ["Engine", "Schema", "describe", "likeliest", "show"]
 
 Engine: TypeAlias = Literal["jsonschema-rs", "jsonschema"]
 
+_MOST_FOUND = 256
 _MOST_VIOLATIONS = 16
 _MOST_SHOWN = 80
 
@@ -71,8 +72,26 @@ class Schema:
         _ = self.is_valid
 
     def violations(self, value: JSON) -> tuple[Violation, ...]:
-        """What is wrong with the value, at most 16 things; empty if nothing is."""
-        return tuple(itertools.islice(self._validator.violations(value), _MOST_VIOLATIONS))
+        """What is wrong with the value, at most 16 things; empty if nothing is.
+
+        They come as they stand in the value, because the libraries have orders of their
+        own; what is missing comes before what is there.
+        """
+        found = itertools.islice(self._validator.violations(value), _MOST_FOUND)
+        return tuple(sorted(found, key=lambda each: _place(value, each.path))[:_MOST_VIOLATIONS])
+
+
+def _place(value: JSON, path: Sequence[str | int]) -> list[int]:
+    """Where the path leads: at each level the number of the member, -1 for a missing one."""
+    places = []
+    for key in path:
+        if isinstance(value, dict):
+            places.append(next((number for number, each in enumerate(value) if each == key), -1))
+            value = value.get(key)
+        else:
+            places.append(int(key))
+            value = value[key]
+    return places
 
 
 class _Fast:
@@ -146,6 +165,7 @@ _WORDS: Mapping[str, str] = {
     "not": "is not allowed",
     "additionalProperties": "has a property that is not allowed",
     "unevaluatedProperties": "has a property that is not allowed",
+    "propertyNames": "has a property that is not allowed",
     "anyOf": "fits none of the allowed forms",
     "oneOf": "fits none of the allowed forms",
 }
@@ -157,8 +177,8 @@ def describe(path: tuple[str | int, ...], keyword: str, expected: JSON, value: J
         path = (*path, expected)
     elif keyword == "type":
         expected = sorted(expected if isinstance(expected, (list, tuple)) else [expected])
-    elif keyword in ("additionalProperties", "unevaluatedProperties"):
-        # One library gives the client's own names here.
+    elif keyword in ("additionalProperties", "unevaluatedProperties", "propertyNames"):
+        # The libraries differ, and one gives the client's own names.
         expected = None
     words = _WORDS.get(keyword, "is not valid").format(expected=_list(expected))
     where = show(path)[:_MOST_SHOWN] or "the body"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jsonschema
@@ -39,9 +39,9 @@ class Reference:
 
     def violations(self, value: JSON) -> Iterator[Violation]:
         for error in self._compiled.iter_errors(value):
-            yield self._violation(error)
+            yield self._violation(error, value)
 
-    def _violation(self, error: jsonschema.ValidationError) -> Violation:
+    def _violation(self, error: jsonschema.ValidationError, root: JSON) -> Violation:
         if error.context:
             branches = [
                 list(group)
@@ -49,10 +49,20 @@ class Reference:
             ]
             best = likeliest(branches, lambda e: (list(e.absolute_path), str(e.validator)))
             if best is not None:
-                return self._violation(best)
+                return self._violation(best, root)
         keyword, expected = str(error.validator), error.validator_value
         if keyword == "required":
             # It yields an error for each name, and says which only in words.
             said = error.message.removesuffix(" is a required property")
             expected = next(name for name in expected if repr(name) == said)  # type: ignore[union-attr]
-        return describe(tuple(error.absolute_path), keyword, expected, error.instance)
+        path, value = tuple(error.absolute_path), error.instance
+        if (owner := _at(root, path)) is not value:
+            # It judges a key, whose path is that of the object.
+            keyword, value = "propertyNames", owner
+        return describe(path, keyword, expected, value)
+
+
+def _at(value: JSON, path: Iterable[str | int]) -> JSON:
+    for key in path:
+        value = value[key]
+    return value

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from tests.upstream import answering, serving
 
 from llmount.backends.http import OllamaBackend, OpenAIBackend
 from llmount.errors import ApiError, BackendError, ModelNotFound, Unsupported
 from llmount.types import EmbeddingPrompt
-from tests.upstream import answering, serving
 
 pytestmark = pytest.mark.anyio
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from tests.tiny_gguf import write_bigram
 
 from llmount.backends.llamacpp import LlamaCppBackend
 from llmount.backends.routing import RoutingBackend
 from llmount.errors import BackendUnavailable, BadRequest, ContextTooLong, ModelNotFound
 from llmount.types import EmbeddingBackend, EmbeddingPrompt, Embeddings, Prompt, Sampling
-from tests.tiny_gguf import write_bigram
 
 pytest.importorskip("xllamacpp")
 

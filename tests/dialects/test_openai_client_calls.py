@@ -40,6 +40,14 @@ REST = {"arguments": ":1}"}
         ),
         pytest.param(
             (
+                tool(index=0, id="x", function=F),
+                tool(index=0, function={**REST, "name": "f"}),
+                tool(index=1, id="y", function=G),
+            ),
+            id="repeat_name_without_id",
+        ),
+        pytest.param(
+            (
                 tool(index=0, id="x", type="function", function=F),
                 tool(index=0, id=None, type=None, function={"name": None, **REST}),
                 tool(index=1, id="y", function=G),

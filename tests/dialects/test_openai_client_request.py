@@ -149,6 +149,13 @@ def test_text_to_be_continued_goes_to_completions(prompt: Prompt, body: Any) -> 
         ({"logprobs": 0}, {"logprobs": True}),
         ({"sampling": Sampling(max_tokens=-1)}, {}),
         ({"keep_alive": 5, "tool_choice": "required"}, {}),
+        (
+            {"tools": (Tool("f"),), "tool_choice": "required"},
+            {
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+                "tool_choice": "required",
+            },
+        ),
     ],
 )
 def test_small_choices_are_translated(more: Any, body: Any) -> None:

@@ -197,7 +197,7 @@ class Ollama:
         prompt = EmbeddingPrompt(
             model=asked.name,
             texts=tuple(texts),
-            dimensions=body.get("dimensions") or None,
+            dimensions=dimensions if (dimensions := body.get("dimensions", 0)) > 0 else None,
             truncate=body.get("truncate") is not False,
             keep_alive=keep_alive,
         )
