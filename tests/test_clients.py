@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import ollama
 import openai
@@ -102,6 +103,63 @@ class TestOllama:
     def test_reads_our_errors(self, ollama_client: ollama.Client, stream: bool) -> None:
         with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as caught:
             list(ollama_client.generate("nope", "hi", stream=stream))  # type: ignore[call-overload]
+
+        assert caught.value.status_code == 404
+
+    def test_embeds(self, ollama_client: ollama.Client) -> None:
+        found = ollama_client.embed("echo", ["one", "two", "one"], dimensions=16)
+        whole = ollama_client.embed("echo", "one")
+        old = ollama_client.embeddings("echo", "one")
+
+        one, two, again = found.embeddings
+        assert one == again != two
+        assert {len(vector) for vector in found.embeddings} == {16}
+        assert sum(number * number for number in one) == pytest.approx(1)
+        assert found.prompt_eval_count == 3
+        assert list(whole.embeddings[0]) == pytest.approx(list(old.embedding))
+
+    def test_carries_a_conversation_on(self, ollama_client: ollama.Client) -> None:
+        first = ollama_client.generate("echo", "one two")
+        second = ollama_client.generate("echo", "three", context=first.context)
+
+        assert first.context is not None
+        assert second.context is not None
+        assert second.context[: len(first.context)] == first.context
+
+    def test_renders_a_template_and_fills_a_gap(self, ollama_client: ollama.Client) -> None:
+        template = "{{ .System }}|{{ .Prompt }}"
+        answer = ollama_client.generate("echo", "hi", system="Be brief.", template=template)
+        filled = ollama_client.generate(
+            "echo", "a", suffix="c", template="{{ .Prompt }}<gap>{{ .Suffix }}"
+        )
+
+        assert answer.response == "Be brief.|hi"
+        assert filled.response == "a<gap>c"
+
+    @pytest.mark.parametrize(
+        ("fields", "status", "told"),
+        [
+            ({"prompt": "hi", "options": {"stop": "x"}}, 400, 'option "stop" must be of type'),
+            ({"prompt": "hi", "think": True}, 400, '"echo" does not support thinking'),
+            ({"prompt": "hi", "raw": True, "system": "x"}, 400, "raw mode does not support"),
+            ({"prompt": "hi", "keep_alive": "5 minutes"}, 400, 'unknown unit " minutes"'),
+            ({"prompt": "hi", "template": "{{ nope }}"}, 400, "not defined"),
+            ({"model": "a b", "prompt": "hi"}, 400, "invalid model name"),
+        ],
+    )
+    def test_reads_what_is_wrong(
+        self, ollama_client: ollama.Client, fields: dict[str, Any], status: int, told: str
+    ) -> None:
+        with pytest.raises(ollama.ResponseError, match=told) as caught:
+            ollama_client.generate(**{"model": "echo", **fields})
+
+        assert caught.value.status_code == status
+
+    def test_reads_that_a_model_to_embed_with_is_missing(
+        self, ollama_client: ollama.Client
+    ) -> None:
+        with pytest.raises(ollama.ResponseError, match="try pulling it first") as caught:
+            ollama_client.embed("nope", "hi")
 
         assert caught.value.status_code == 404
 

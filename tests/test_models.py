@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from llmount import models
 from llmount.cache import cache_dir
 from llmount.models import KNOWN, KnownModel, PullError, locate, pull
 

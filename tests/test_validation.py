@@ -6,16 +6,19 @@ import functools
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmount.contract import Contract, names
 from llmount.errors import Violation
+from llmount.testing.transport import ASGITransport
 from llmount.validation import Engine, Schema, show
-from tests.documented import bodies
+from tests.documented import app, bodies
 
 MEGABYTE = 1_000_000
+ENGINES: list[Engine] = ["jsonschema-rs", "jsonschema"]
 
 OPERATIONS = [
     (name, operation.id)
@@ -45,11 +48,16 @@ VALUES = st.one_of(
 )
 
 
+def copied(value: Any) -> Any:
+    """So that what is drawn twice is not one object twice."""
+    return json.loads(json.dumps(value))
+
+
 @st.composite
 def mutated(draw: st.DrawFn, name: str, operation_id: str) -> Any:
     """An example of the document with something else, or nothing, in up to three places."""
     examples = bodies(name, Contract.load(name).operations[operation_id])
-    body: Any = draw(st.sampled_from(examples))
+    body: Any = copied(draw(st.sampled_from(examples)))
     for _ in range(draw(st.integers(0, 3))):
         node, key = body, None
         while isinstance(node, dict | list) and node and draw(st.integers(0, 3)):
@@ -58,19 +66,19 @@ def mutated(draw: st.DrawFn, name: str, operation_id: str) -> Any:
             node = parent[key]
         match draw(st.integers(0, 9)):
             case 0 if isinstance(node, dict):
-                node[draw(st.text(max_size=3))] = draw(VALUES)
+                node[draw(st.text(max_size=3))] = copied(draw(VALUES))
             case 0 if isinstance(node, list):
-                node.append(draw(VALUES))
+                node.append(copied(draw(VALUES)))
             case 1 | 2 if key is not None:
                 del parent[key]
             case 3 if isinstance(node, list):
-                node *= draw(st.sampled_from([0, 2, 5, 130]))
+                node[:] = copied(node * draw(st.sampled_from([0, 2, 5, 130])))
             case 4 if isinstance(node, str) and key is not None:
                 parent[key] = node + draw(st.sampled_from(["\n", "x" * 600, " ", "="]))
             case _ if key is None:
-                body = draw(VALUES)
+                body = copied(draw(VALUES))
             case _:
-                parent[key] = draw(VALUES)
+                parent[key] = copied(draw(VALUES))
     return body
 
 
@@ -83,7 +91,9 @@ def schema(name: str, operation_id: str, engine: Engine) -> Schema:
 
 @EACH
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 def test_both_libraries_find_the_same_fault_first(
     name: str, operation_id: str, data: st.DataObject
 ) -> None:
@@ -98,3 +108,154 @@ def test_both_libraries_find_the_same_fault_first(
 
 def first(violations: tuple[Violation, ...]) -> Any:
     return violations and (violations[0].path, violations[0].keyword)
+
+
+def test_the_first_fault_is_the_first_in_the_body() -> None:
+    for engine in ENGINES:
+        found = Schema(
+            {
+                "required": ["last"],
+                "properties": {"a": {"type": "string"}, "b": {"items": {"minimum": 0}}},
+            },
+            engine=engine,
+        ).violations({"b": [1, -1, -2], "a": 5})
+        assert [show(each.path) for each in found] == ["last", "b[1]", "b[2]", "a"]
+
+
+# What is said of it
+
+engines = pytest.mark.parametrize("engine", ENGINES)
+
+FAULTS: list[tuple[dict[str, Any], Any, str]] = [
+    ({"type": "string"}, 5, "the body must be of type string"),
+    ({"type": ["string", "null"]}, 5, "the body must be of type null or string"),
+    ({"properties": {"a": {"enum": [1, None, "x"]}}}, {"a": 2}, "a must be one of 1 or null or x"),
+    ({"properties": {"a": {"const": True}}}, {"a": 1}, "a must be True"),
+    ({"items": {"required": ["n"]}}, [{"n": 1}, {}], "[1].n is required"),
+    ({"properties": {"a": {"minimum": 3}}}, {"a": 2.5}, "a must be at least 3"),
+    ({"properties": {"a": {"maximum": 3}}}, {"a": 4}, "a must be at most 3"),
+    ({"properties": {"a": {"exclusiveMinimum": 3}}}, {"a": 3}, "a must be more than 3"),
+    ({"properties": {"a": {"exclusiveMaximum": 3}}}, {"a": 3}, "a must be less than 3"),
+    ({"properties": {"a": {"minLength": 3}}}, {"a": "ab"}, "a must have at least 3 characters"),
+    ({"properties": {"a": {"maxLength": 1}}}, {"a": "ab"}, "a must have at most 1 characters"),
+    ({"properties": {"a": {"minItems": 1}}}, {"a": []}, "a must have at least 1 items"),
+    ({"properties": {"a": {"maxItems": 1}}}, {"a": [1, 2]}, "a must have at most 1 items"),
+    ({"properties": {"a": {"pattern": "^x$"}}}, {"a": "x\n"}, "a must match ^x$"),
+    ({"properties": {"a": {"uniqueItems": True}}}, {"a": [1, 1]}, "a must have no item twice"),
+    ({"properties": {"a": {"not": {}}}}, {"a": 1}, "a is not allowed"),
+    ({"properties": {"a": False}}, {"a": 1}, "a is not valid"),
+    ({"additionalProperties": False}, {"x": 1}, "the body has a property that is not allowed"),
+    ({"propertyNames": {"maxLength": 1}}, {"xy": 1}, "the body has a property that is not allowed"),
+    (
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"properties": {"a": {"properties": {"b": {"type": "null"}}}}},
+            ]
+        },
+        {"a": {"b": 1}},
+        "a.b must be of type null",
+    ),
+    ({"properties": {"1": {"items": {"type": "null"}}}}, {"1": [0]}, "1[0] must be of type null"),
+]
+
+
+@engines
+@pytest.mark.parametrize(("schema", "value", "message"), FAULTS)
+def test_a_fault_is_told_in_the_same_words(
+    engine: Engine, schema: Any, value: Any, message: str
+) -> None:
+    violation, *_ = Schema(schema, engine=engine).violations(value)
+    assert violation.message == message
+
+
+@engines
+def test_what_is_right_has_no_faults(engine: Engine) -> None:
+    right = Schema({"type": "object"}, engine=engine)
+    assert right.is_valid({})
+    assert right.violations({}) == ()
+
+
+@engines
+def test_a_schema_that_is_none_is_a_value_error(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="strin"):
+        Schema({"type": "strin"}, engine=engine).compile()
+
+
+@engines
+def test_of_many_faults_some_are_told(engine: Engine) -> None:
+    assert len(Schema({"items": {"type": "null"}}, engine=engine).violations([0] * 10_000)) == 16
+
+
+LARGE = "x" * MEGABYTE
+LARGE_BODIES: list[tuple[str, Any]] = [
+    ("type", LARGE),
+    ("type", {"a": LARGE}),
+    ("type", {"a": [LARGE] * 3}),
+    ("pattern", {"b": LARGE}),
+    ("maxLength", {"c": LARGE}),
+    ("enum", {"d": LARGE}),
+    ("minimum", {"e": {LARGE: -1}}),
+    ("required", {"e": {LARGE: {}}, "f": {LARGE: {}}}),
+]
+
+
+@engines
+@pytest.mark.parametrize(("keyword", "value"), LARGE_BODIES)
+def test_the_text_of_a_fault_is_short_whatever_was_sent(
+    engine: Engine, keyword: str, value: Any
+) -> None:
+    large = Schema(
+        {
+            "type": "object",
+            "properties": {
+                "a": {"type": "null"},
+                "b": {"pattern": "^y*$"},
+                "c": {"maxLength": 3},
+                "d": {"enum": ["a" * 30] * 30},
+                "e": {"additionalProperties": {"minimum": 0}},
+                "f": {"additionalProperties": {"required": ["n"]}},
+            },
+        },
+        engine=engine,
+    )
+    violation, *_ = large.violations(value)
+    assert violation.keyword == keyword
+    assert len(violation.message) < 250
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((), ""),
+        (("model",), "model"),
+        (("messages", 2, "content"), "messages[2].content"),
+        ((0,), "[0]"),
+        (("logit_bias", "50256"), "logit_bias.50256"),
+        (("a", 0, 1, "b"), "a[0][1].b"),
+    ],
+)
+def test_a_path_is_shown_as_programmers_write_it(path: tuple[str | int, ...], text: str) -> None:
+    assert show(path) == text
+
+
+# What a client is told
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("name", "operation_id"), OPERATIONS)
+async def test_a_request_is_never_answered_with_all_of_itself(name: str, operation_id: str) -> None:
+    operation = Contract.load(name).operations[operation_id]
+    assert operation.body is not None
+    served = app(name)
+    async with httpx.AsyncClient(transport=ASGITransport(served)) as client:
+        for example in bodies(name, operation):
+            for large in (LARGE, "1" * MEGABYTE, {LARGE: LARGE}, {"1" * MEGABYTE: 1}, [LARGE]):
+                for field in example:
+                    body = {**example, field: large}
+                    if operation.body.is_valid(body) and field not in ("model", "name"):
+                        continue
+                    url = "http://server" + operation.path
+                    response = await client.request(operation.method, url, json=body)
+                    assert response.status_code < 500
+                    assert len(response.content) < 10_000, (field, response.content[:300])

@@ -20,6 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import jsonschema
 import pytest
+from tests.tiny_gguf import ALPHABET, CHATML, write_bigram, write_gguf
 
 from llmount.backends.gguf import GgufError
 from llmount.backends.llamacpp import LlamaCppBackend
@@ -46,7 +47,6 @@ from llmount.types import (
     ToolCall,
     ToolCallDelta,
 )
-from tests.tiny_gguf import ALPHABET, CHATML, write_bigram, write_gguf
 
 pytest.importorskip("xllamacpp")
 

@@ -354,7 +354,7 @@ def _put(feed: Feed[Event], event: Event | None) -> bool:
 def _require_supported(prompt: Prompt, model: Model) -> None:
     found = [_PARTS[type(p)] for m in prompt.messages for p in m.parts if type(p) in _PARTS]
     obstacles = {
-        **{capability: (True, "messages") for capability in found},
+        **dict.fromkeys(found, (True, "messages")),
         "tools": (bool(prompt.tools) and prompt.tool_choice != "none", "tools"),
         "a JSON format": (prompt.format == "json", "format"),
         "a JSON schema as format": (isinstance(prompt.format, Mapping), "format"),

@@ -126,7 +126,6 @@ class EchoBackend:
             timings=Timings(prompt=max(1, first - started), completion=max(1, now - first)),
         )
 
-
     async def embed(self, prompt: EmbeddingPrompt) -> Embeddings:
         """Vectors of the length 1, the same ones for the same text, and no nearer for another."""
         model = self._models.get(prompt.model)

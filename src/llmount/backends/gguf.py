@@ -85,15 +85,15 @@ _FIM = tuple(
     for names, texts in [
         (
             "fim_pre prefix",
-            "<|fim_prefix|> <fim_prefix> <fim-prefix> <PRE> ▁<PRE> <|code_prefix|> <｜fim▁begin｜>",  # noqa: RUF001
+            "<|fim_prefix|> <fim_prefix> <fim-prefix> <PRE> ▁<PRE> <|code_prefix|> <｜fim▁begin｜>",
         ),
         (
             "fim_suf suffix",
-            "<|fim_suffix|> <fim_suffix> <fim-suffix> <SUF> ▁<SUF> <|code_suffix|> <｜fim▁hole｜>",  # noqa: RUF001
+            "<|fim_suffix|> <fim_suffix> <fim-suffix> <SUF> ▁<SUF> <|code_suffix|> <｜fim▁hole｜>",
         ),
         (
             "fim_mid middle",
-            "<|fim_middle|> <fim_middle> <fim-middle> <MID> ▁<MID> <|code_middle|> <｜fim▁end｜>",  # noqa: RUF001
+            "<|fim_middle|> <fim_middle> <fim-middle> <MID> ▁<MID> <|code_middle|> <｜fim▁end｜>",
         ),
     ]
 )

@@ -38,8 +38,10 @@ def draw(error: ApiError) -> Drawing:
 
 
 def envelope(error: ApiError) -> JSON:
-    if isinstance(error, InvalidRequest) and (what := _unsupported(error.violation)):
-        error = Unsupported(what, param=show(error.violation.path))
+    for violation in error.violations if isinstance(error, InvalidRequest) else ():
+        if what := _unsupported(violation):
+            error = Unsupported(what, param=show(violation.path))
+            break
     drawn: dict[str, JSON] = openai_errors.envelope(error)
     match error:
         case InvalidRequest(violation=Violation(keyword="required", path=("model",))):
