@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 import httpx
 import pytest
 
+from llmount import EchoBackend, generate_app
 from llmount.app import MAX_BODY, App
 from llmount.contract import Contract, Operation
 from llmount.decoding import MAX_DEPTH
@@ -312,3 +314,24 @@ def test_a_client_that_sends_64_MiB_gets_its_answer(name: str, chunked: bool) ->
     assert media is not None
     assert media.schema is not None
     assert media.schema.violations(json.loads(rest.partition(b"\r\n\r\n")[2])) == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"prompt":"' + b"\xff" * (4 << 20) + b'"}',
+        b'{"model":[' + b"1," * (2 << 20) + b"1]}",
+        b'{"PROMPT":"' + b"\\n" * (2 << 20) + b'"}',
+    ],
+    ids=["no UTF-8", "a wrong type", "another case"],
+)
+@pytest.mark.anyio
+async def test_a_large_body_takes_no_time_that_its_sender_chooses(body: bytes) -> None:
+    transport = ASGITransport(generate_app(EchoBackend()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        started = time.process_time()
+        answer = await client.post("/generate", content=body)
+        taken = time.process_time() - started
+
+    assert answer.status_code in (400, 404)
+    assert taken < 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -137,10 +138,15 @@ def test_threads_may_count_together() -> None:
             use(store, limits)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+    finally:
+        sys.setswitchinterval(interval)
     with pytest.raises(RateLimited) as caught:
         store.acquire("ada", limits)
     assert caught.value.quota == Quota(4000, 0, 2e9)
@@ -194,6 +200,16 @@ async def test_what_generates_nothing_takes_no_tokens(path: str) -> None:
     store = SharedStore()
     await ask(chat_app(EchoBackend(), limits=LIMITS, limit_store=store), path=path)
     assert store.tokens == [0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/embed", "/embeddings"])
+async def test_the_tokens_of_embeddings_are_counted(path: str) -> None:
+    store = SharedStore()
+    app = generate_app(EchoBackend(), limits=LIMITS, limit_store=store)
+    body = {"model": "echo", "input": "one two three", "prompt": "one two three"}
+    assert (await ask(app, path=path, json=body)).status_code == 200
+    assert store.tokens == [3]
 
 
 @pytest.mark.anyio
@@ -459,7 +475,7 @@ async def test_a_store_that_cannot_release_spoils_no_answer(
 async def test_a_store_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("llmount.access._PATIENCE", 0.01)
+    monkeypatch.setattr("llmount.limits._PATIENCE", 0.01)
     for method, status in (("acquire", 500), ("release", 200)):
         store = SharedStore(method)
         app = chat_app(EchoBackend(), limits=LIMITS, limit_store=store)

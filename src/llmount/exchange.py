@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from .access import Access, Admission
+from .access import Access
 from .contract import Operation, essence
 from .dialects.protocol import Answer, Headers, Reply, Request, Run, read_strictly
 from .errors import ApiError, InternalError, RateLimited, UnsupportedMediaType
 from .jsontext import dumps_bytes
+from .limits import Admission
 from .routing import Endpoint, Surface
 from .streaming import (
     BadAnswer,
@@ -163,8 +164,11 @@ class Exchange:
     async def _send_reply(self, endpoint: Endpoint, reply: Reply) -> None:
         assert self.request is not None
         dialect = endpoint.surface.dialect
-        if self.admission is not None and isinstance(reply, Run):
-            reply.events = self.admission.counted(reply.events)
+        if self.admission is not None:
+            if isinstance(reply, Run):
+                reply.events = self.admission.counted(reply.events)
+            else:
+                self.admission.used(reply.tokens)
         if isinstance(reply, Answer):
             status, content = reply.status, reply.content
         elif reply.stream and endpoint.outlet is not None:

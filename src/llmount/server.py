@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from . import models
-from .access import is_key
 from .app import App, ai_app, chat_app, gateway, generate_app
 from .backends.echo import EchoBackend
 from .backends.images import ScriptedImageBackend
 from .backends.routing import Route, RoutingBackend
+from .keys import is_key
 from .types import Backend
 
 __all__ = ["ENGINES", "Engine", "KeyFileError", "ModelSpec", "SpecError", "assemble", "read_keys"]

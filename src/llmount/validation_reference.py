@@ -32,6 +32,10 @@ class Reference:
     """A schema as jsonschema reads it."""
 
     def __init__(self, schema: JSON) -> None:
+        try:
+            _AsECMA.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(error.message) from None
         self._compiled = _AsECMA(schema)
 
     def is_valid(self, value: JSON) -> bool:
@@ -56,7 +60,7 @@ class Reference:
             said = error.message.removesuffix(" is a required property")
             expected = next(name for name in expected if repr(name) == said)  # type: ignore[union-attr]
         path, value = tuple(error.absolute_path), error.instance
-        if (owner := _at(root, path)) is not value:
+        if error.validator and (owner := _at(root, path)) is not value:
             # It judges a key, whose path is that of the object.
             keyword, value = "propertyNames", owner
         return describe(path, keyword, expected, value)

@@ -116,6 +116,15 @@ async def test_keep_alive_0_unloads_afterwards(backend: LlamaCppBackend) -> None
     assert second.expires - first.expires >= 300
 
 
+async def test_loading_says_how_long_both_are_kept(backend: LlamaCppBackend) -> None:
+    await embed(backend, "a")
+    (for_ever,) = await backend.resident()
+    await backend.load("tiny", 300)
+    (soon,) = await backend.resident()
+    assert for_ever.expires is None
+    assert soon.expires is not None
+
+
 async def test_a_route_leads_to_it(backend: LlamaCppBackend) -> None:
     routing = RoutingBackend({"tiny": backend})
     assert (await embed(routing, "a")).usage.prompt == 1

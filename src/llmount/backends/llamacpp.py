@@ -231,6 +231,9 @@ class LlamaCppBackend:
         def touch() -> None:
             with self._engine.lease(keep_alive):
                 pass
+            if self._embedder.is_loaded:
+                with self._embedder.lease(keep_alive):
+                    pass
 
         await anyio.to_thread.run_sync(touch, abandon_on_cancel=True)
 

@@ -160,7 +160,7 @@ class Geenii:
             # Refused before it reached a provider.
             return Drawing.of(error, {"detail": error.message})
         suffix = f" (status code: {error.status})" if isinstance(error, NotFound) else ""
-        return Drawing(200, {"error": error.message + suffix})
+        return Drawing(200, {"error": _shown(error.message) + suffix})
 
     def draw_item(self, error: ApiError, codec: Codec) -> Iterable[JSON]:
         return [{"error": error.message}]

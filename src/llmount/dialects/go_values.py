@@ -30,16 +30,17 @@ _UNITS: Final[Mapping[str, int]] = {
 _PIECE: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 _MOST: Final = 2**63
 _MOST_DIGITS: Final = 20
+_MOST_SHOWN: Final = 200
 
 
 def duration(text: str) -> int:
     """The nanoseconds of Go's notation, such as `1h30m`. Raises `BadRequest` in Go's words."""
-    negative, rest = text[:1] == "-", text[1:] if text[:1] in ("-", "+") else text
-    if rest == "0":
+    negative, start = text[:1] == "-", 1 if text[:1] in ("-", "+") else 0
+    if text[start:] == "0":
         return 0
     total = 0
     while True:
-        piece = _PIECE.match(rest)
+        piece = _PIECE.match(text, start)
         assert piece is not None
         whole, fraction, unit = piece[1], piece[2], piece[3]
         if not (whole or fraction):
@@ -47,15 +48,15 @@ def duration(text: str) -> int:
         if not unit:
             raise _bad_duration("missing unit in duration", text)
         if unit not in _UNITS:
-            raise _bad_duration(f"unknown unit {_quoted(unit)} in duration", text)
+            raise _bad_duration(f"unknown unit {_quoted(unit[:_MOST_SHOWN])} in duration", text)
         digits = whole.lstrip("0")
         # Not even counted, what no duration has.
         total += int(digits or 0) * _UNITS[unit] if len(digits) < _MOST_DIGITS else _MOST + 1
         total += int(float(f"0.{fraction or 0}") * _UNITS[unit])
         if total > _MOST:
             raise _bad_duration("invalid duration", text)
-        rest = rest[piece.end() :]
-        if not rest:
+        start = piece.end()
+        if start == len(text):
             break
     if not negative and total == _MOST:
         raise _bad_duration("invalid duration", text)
@@ -63,7 +64,7 @@ def duration(text: str) -> int:
 
 
 def _bad_duration(what: str, text: str) -> BadRequest:
-    return BadRequest(f"time: {what} {_quoted(text)}", param="keep_alive")
+    return BadRequest(f"time: {what} {_quoted(text[:_MOST_SHOWN])}", param="keep_alive")
 
 
 def _quoted(text: str) -> str:

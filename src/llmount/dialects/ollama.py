@@ -174,7 +174,8 @@ class Ollama:
             raise ModelNotFound(body["model"])
         asked = await find(self.backend, body["model"])
         found = await self._embed(request, asked, texts(body.get("input")))
-        return Answer(embedded(asked.sent, found, body["dimensions"], request.started))
+        content = embedded(asked.sent, found, body["dimensions"], request.started)
+        return Answer(content, tokens=found.usage.prompt)
 
     async def embeddings(self, request: Request) -> Reply:
         body = request.body
@@ -182,7 +183,8 @@ class Ollama:
             raise BadRequest("model is required")
         asked = await find(self.backend, body["model"])
         found = await self._embed(request, asked, (body["prompt"],) if body["prompt"] else ())
-        return Answer({"embedding": list(found.vectors[0]) if found.vectors else []})
+        vector = list(found.vectors[0]) if found.vectors else []
+        return Answer({"embedding": vector}, tokens=found.usage.prompt)
 
     async def _embed(self, request: Request, asked: Asked, texts: Sequence[str]) -> Embeddings:
         """With no texts the model is only loaded."""

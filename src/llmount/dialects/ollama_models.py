@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -72,7 +73,7 @@ def _unsourced(name: str) -> str:
         return name
     _, colon, nested = base.rpartition(":")
     if _LOCAL.fullmatch(colon + nested) or (colon and nested.lower().endswith("-cloud")):
-        raise BadRequest(f"use either :local or :cloud, not both: {quote(name)}", param="model")
+        raise BadRequest(f"use either :local or :cloud, not both: {quote(name[:200])}", param="model")
     return base if source.strip().lower() == "local" else name
 
 
@@ -151,7 +152,7 @@ def listed(models: Sequence[Model]) -> JSON:
             "model": tagged(model.name),
             "modified_at": timestamp(model.created),
             "size": model.size,
-            "digest": model.digest,
+            "digest": _digest(model),
             "details": _details(model)
             | _present(
                 context_length=model.context_length, embedding_length=model.embedding_length
@@ -184,7 +185,7 @@ def resident(models: Sequence[Residency]) -> JSON:
             "name": tagged(each.model.name),
             "model": tagged(each.model.name),
             "size": each.size,
-            "digest": each.model.digest,
+            "digest": _digest(each.model),
             "details": _details(each.model),
             "expires_at": timestamp(each.expires or _FOR_EVER),
             "size_vram": 0,
@@ -192,6 +193,12 @@ def resident(models: Sequence[Residency]) -> JSON:
         }
         for each in sorted(models, key=lambda each: -(each.expires or _FOR_EVER))
     ]
+
+
+def _digest(model: Model) -> str:
+    """The model's own or, where that is unknown, that of its name: clients take two models of
+    the same digest for one."""
+    return model.digest or hashlib.sha256(tagged(model.name).encode()).hexdigest()
 
 
 def _details(model: Model) -> dict[str, JSON]:

@@ -76,7 +76,8 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
         case Unauthenticated():
             return error.message, invalid, None, "invalid_api_key"
         case ModelNotFound():
-            message = f"The model `{error.model}` does not exist or you do not have access to it."
+            model = error.model[:_MOST_SHOWN]
+            message = f"The model `{model}` does not exist or you do not have access to it."
             return message, invalid, "model", "model_not_found"
         case RouteNotFound():
             return f"Invalid URL ({error.method} {error.path})", invalid, None, None
@@ -92,6 +93,9 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
         return error.message, invalid, None, None
     return error.message, "server_error", None, None
 
+
+_MOST_SHOWN = 200
+"""Characters of a name that the client chose: no request is answered with all of itself."""
 
 _KINDS = {
     "string": "a string",

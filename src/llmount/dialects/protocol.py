@@ -62,10 +62,14 @@ def read_strictly(body: bytes, request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: a JSON value, or a str for a textual media type."""
+    """A whole answer: a JSON value, or a str for a textual media type.
+
+    tokens: what it took, to be counted for whoever asked.
+    """
 
     content: JSON
     status: int = 200
+    tokens: int = 0
 
 
 class Codec(Protocol):

@@ -58,8 +58,8 @@ def run(
     prefix: where the document's paths stand below the target. models: names for the
     fields and path parameters called `model`, so that most requests get past it.
     stream: force that value of the field of this name, with valid data only. headers: sent
-    with every request, such as a key. max_examples: for each operation and phase. skip_checks: names
-    of Schemathesis's checks to leave out.
+    with every request, such as a key. max_examples: for each operation and phase. skip_checks: the
+    names of Schemathesis's checks to leave out.
 
     Raises RuntimeError if the run itself broke down.
     """
