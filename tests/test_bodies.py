@@ -176,6 +176,15 @@ async def test_a_number_of_any_size_anywhere_fails_nothing(name: str, operation_
             await post(name, operation_id, content.encode())
 
 
+@pytest.mark.anyio
+async def test_a_duration_of_many_pieces_is_read_in_one_go() -> None:
+    body = {**minimal("generate/ollama", "generate"), "keep_alive": "0s" * 500_000}
+    started = time.perf_counter()
+    response = await post("generate/ollama", "generate", json.dumps(body).encode())
+    assert response.status_code == 200
+    assert time.perf_counter() - started < SECONDS / 2
+
+
 # A request that is another one's
 
 

@@ -37,19 +37,22 @@ class GoReader:
         self._is_valid = operation.body.is_valid
         self._type = go_type(operation.body)
 
-    def __call__(self, body: bytes) -> dict[str, JSON]:
-        """The object in `body`, by the document's names.
+    def __call__(self, body: bytes) -> tuple[dict[str, JSON], bool]:
+        """The object in `body`, by the document's names, and whether its schema allows it.
 
-        Of the right types, but not yet held to the schema's other demands. Raises
-        `MalformedBody` for what is no JSON, `BadRequest` for a wrong type; both in Go's words.
+        Of the right types it is in any case. Raises `MalformedBody` for what is no JSON,
+        `BadRequest` for a wrong type; both in Go's words.
         """
         try:
             value = _quickly(body)
         except (ValueError, RecursionError):
             value = None
         if type(value) is dict and self._is_valid(value) and _is_plain(value, self._type):
-            return value
-        return self._strictly(body) if len(body) > _MOST_EXACT else self._exactly(body)
+            return value, True
+        if len(body) > _MOST_EXACT:
+            return self._strictly(body), True
+        value = self._exactly(body)
+        return value, self._is_valid(value)
 
     def _strictly(self, body: bytes) -> dict[str, JSON]:
         """As any other dialect reads it, in a time that no sender can stretch.
@@ -116,7 +119,9 @@ def _is_plain(value: JSON, go: GoType) -> bool:
     """Whether Go reads a value that the schema allows just as it stands."""
     if value is None:
         return True
-    if go.kind in ("struct", "message"):
+    if go.fields:
+        if value.keys() <= go.shallow:
+            return True
         for key, each in value.items():
             inner = go.fields.get(key)
             if inner is None:

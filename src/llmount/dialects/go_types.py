@@ -25,7 +25,7 @@ class GoType:
 
     fields: of a struct or message. folded: their names by their folded form. item: of a
     slice, or of the values of an ordered map. deep: whether a value of it can be one that
-    Go reads otherwise than Python does.
+    Go reads otherwise than Python does. shallow: the fields of which none can.
     """
 
     kind: str
@@ -34,6 +34,7 @@ class GoType:
     folded: dict[str, str] = field(default_factory=dict)
     item: GoType | None = None
     deep: bool = False
+    shallow: frozenset[str] = frozenset()
 
 
 _BY_NAME: Final[Mapping[str, str]] = {
@@ -91,6 +92,7 @@ def _compile(
         for key, each in properties.items():
             go.fields[key] = _compile(each, components, known)
             go.folded[folded(key)] = key
+        go.shallow = frozenset(key for key, each in go.fields.items() if not each.deep)
     elif kind == "slice":
         go.item = _compile(schema.get("items", {}), components, known)
         go.name = go.name or f"[]{go.item.name}"

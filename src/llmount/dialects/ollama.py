@@ -91,8 +91,9 @@ class Ollama:
         operation = request.operation
         if (reader := self._readers.get(operation.id)) is None:
             reader = self._readers[operation.id] = GoReader(operation)
-        request.body = operation.fill(reader(body))
-        request.fault = operation.fault(request.body)
+        found, allowed = reader(body)
+        request.body = operation.fill(found)
+        request.fault = None if allowed else operation.fault(found)
 
     async def generate(self, request: Request) -> Reply:
         body = request.body

@@ -73,7 +73,9 @@ def _unsourced(name: str) -> str:
         return name
     _, colon, nested = base.rpartition(":")
     if _LOCAL.fullmatch(colon + nested) or (colon and nested.lower().endswith("-cloud")):
-        raise BadRequest(f"use either :local or :cloud, not both: {quote(name[:200])}", param="model")
+        raise BadRequest(
+            f"use either :local or :cloud, not both: {quote(name[:200])}", param="model"
+        )
     return base if source.strip().lower() == "local" else name
 
 
