@@ -58,6 +58,10 @@ __all__ = [
 ]
 
 
+_MOST_SHOWN = 200
+"""Characters of a client's own text in a message."""
+
+
 class ApiError(Exception):
     """Base of all. `status` is the usual HTTP status; `message` is for the client."""
 
@@ -155,9 +159,15 @@ class Unauthenticated(ApiError):
 class Forbidden(ApiError):
     status = 403
 
+    def __init__(self, message: str = "forbidden") -> None:
+        super().__init__(message)
+
 
 class NotFound(ApiError):
     status = 404
+
+    def __init__(self, message: str = "not found") -> None:
+        super().__init__(message)
 
 
 class RouteNotFound(NotFound):
@@ -171,7 +181,8 @@ class ModelNotFound(NotFound):
     """No such model. `model` is the name that was asked for."""
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"model '{model}' not found")
+        shown = model if len(model) <= _MOST_SHOWN else model[:_MOST_SHOWN] + "…"
+        super().__init__(f"model '{shown}' not found")
         self.model = model
 
 
