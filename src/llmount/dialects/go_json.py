@@ -55,10 +55,7 @@ class GoReader:
         return value, self._is_valid(value)
 
     def _strictly(self, body: bytes) -> dict[str, JSON]:
-        """As any other dialect reads it, in a time that no sender can stretch.
-
-        Raises `MalformedBody` or `InvalidRequest`, in words of our own.
-        """
+        """As any other dialect reads it, in a time that no sender can stretch."""
         value: dict[str, JSON] = decode(body)
         if not self._is_valid(value):
             raise InvalidRequest(*self._schema.violations(value))
@@ -230,10 +227,7 @@ Binder = Callable[[JSON, GoType, _Place], JSON]
 
 
 def _bind(value: JSON, go: GoType, place: _Place) -> JSON:
-    """The value in plain Python, or None for null and where `place` gets a fault.
-
-    Raises `BadRequest` for a fault that ends it all.
-    """
+    """The value, None for null and for a fault of `place`. Raises one that ends it all."""
     return None if value is None else _BINDERS[go.kind](value, go, place)
 
 
