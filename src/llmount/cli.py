@@ -23,10 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (SpecError, KeyFileError, models.PullError, LookupError) as error:
-        print(f"llmount: {error}", file=sys.stderr)
-        return 1
-    except ImportError as error:
+    except (SpecError, KeyFileError, models.PullError, LookupError, ImportError) as error:
         print(f"llmount: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

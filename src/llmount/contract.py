@@ -16,7 +16,7 @@ from .errors import InvalidRequest
 from .types import JSON
 from .validation import Engine, Schema
 
-__all__ = ["Contract", "Media", "Operation", "essence", "names", "path", "read"]
+__all__ = ["Contract", "Media", "Operation", "essence", "names", "path", "read", "resolve"]
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
@@ -243,7 +243,7 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                 continue
             if not (operation_id := described.get("operationId")):
                 raise ValueError(f"{name}: {method.upper()} {path} has no operationId")
-            body = _resolve(document, described.get("requestBody", {}))
+            body = resolve(document, described.get("requestBody", {}))
             content = body.get("content", {})
             # All media types of a request share one schema: it is one JSON value.
             body_schema = next((media.get("schema") for media in content.values()), None)
@@ -265,7 +265,7 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                             schema(m.get("itemSchema")),
                             m.get("x-framing", media_type),
                         )
-                        for media_type, m in _resolve(document, response).get("content", {}).items()
+                        for media_type, m in resolve(document, response).get("content", {}).items()
                     )
                     for status, response in described.get("responses", {}).items()
                 },
@@ -292,7 +292,7 @@ def _security(
     for names in alternatives:
         if len(names) != 1:
             continue
-        scheme = _resolve(document, schemes[next(iter(names))])
+        scheme = resolve(document, schemes[next(iter(names))])
         kind = scheme["type"]
         if kind == "apiKey" and scheme["in"] == "header":
             headers.append(scheme["name"].lower())
@@ -303,7 +303,7 @@ def _security(
     return (None if own is None else False), tuple(dict.fromkeys(headers))
 
 
-def _resolve(document: Mapping[str, Any], value: Any) -> Any:
+def resolve(document: Mapping[str, Any], value: Any) -> Any:
     """What a reference means; keywords beside it, such as a default, stay in force."""
     while isinstance(value, dict) and (ref := value.get("$ref")):
         target: Any = document
@@ -324,11 +324,11 @@ def _carried(schema: Any) -> Any:
 
 
 def _defaults(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, JSON]]:
-    schema = _resolve(document, schema) or {}
+    schema = resolve(document, schema) or {}
     for part in schema.get("allOf", ()):
         yield from _defaults(document, part)
     for key, value in schema.get("properties", {}).items():
-        if (default := _resolve(document, value).get("default")) is not None:
+        if (default := resolve(document, value).get("default")) is not None:
             yield key, default
 
 

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from .types import JSON
 
-__all__ = ["NotFinite", "TooDeep", "dumps", "dumps_bytes", "loads"]
+__all__ = ["NotFinite", "TooDeep", "dumps", "dumps_bytes", "loads", "strict_decoder"]
 
 
 class NotFinite(ValueError):
@@ -73,7 +73,19 @@ def _finite(digits: str) -> float:
     return number
 
 
-_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+def strict_decoder(
+    pairs: Callable[[list[tuple[str, JSON]]], JSON] | None = None,
+) -> json.JSONDecoder:
+    """A decoder that raises `NotFinite` for NaN, the infinities and floats out of range.
+
+    pairs: makes the value of an object of its keys and values.
+    """
+    return json.JSONDecoder(
+        object_pairs_hook=pairs, parse_constant=_refuse_constant, parse_float=_finite
+    )
+
+
+_decode: Final = strict_decoder().decode
 
 
 def loads(text: str) -> JSON:

@@ -20,6 +20,7 @@ from typing import Final
 from ..contract import Operation
 from ..decoding import MAX_DEPTH, decode
 from ..errors import BadRequest, InvalidRequest
+from ..jsontext import strict_decoder
 from ..types import JSON
 from . import go_values
 from .go_syntax import scan
@@ -96,20 +97,7 @@ def _unrepeated(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     return found
 
 
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if isinf(number):
-        raise ValueError
-    return number
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError
-
-
-_without_repetition = json.JSONDecoder(
-    object_pairs_hook=_unrepeated, parse_float=_finite, parse_constant=_no_constant
-).raw_decode
+_without_repetition = strict_decoder(_unrepeated).raw_decode
 
 
 def _is_plain(value: JSON, go: GoType) -> bool:

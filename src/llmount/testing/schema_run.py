@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmount.contract import resolve
 from llmount.framing import FramingError, framing_of
 from llmount.types import JSON
 
@@ -153,12 +154,7 @@ def _prepared(document: Mapping[str, JSON], stream: bool | None) -> dict[str, JS
 
 
 def _forced(document: Mapping[str, JSON], schema: JSON, stream: bool) -> JSON:
-    resolved = schema
-    while "$ref" in resolved:
-        target: Any = document
-        for key in resolved["$ref"].removeprefix("#/").split("/"):
-            target = target[key]
-        resolved = target
+    resolved = resolve(document, schema)
     if "stream" not in resolved.get("properties", {}):
         return schema
     properties = {**resolved["properties"], "stream": {"const": stream}}
