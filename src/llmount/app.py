@@ -18,10 +18,11 @@ from .dialects import DIALECTS
 from .dialects.protocol import Dialect
 from .errors import MethodNotAllowed, RouteNotFound
 from .exchange import Exchange
+from .media import ImageBackend
 from .pages import document_page, try_page
 from .routing import Endpoint, Routes, Surface, allowed, route_paths
 from .streaming import Outlet, Receive, Scope, Send
-from .types import Backend, ImageBackend
+from .types import Backend
 from .validation import Engine
 
 __all__ = ["MAX_BODY", "App", "ContractMismatch", "ai_app", "chat_app", "gateway", "generate_app"]

@@ -24,10 +24,7 @@ __all__ = [
     "FilePart",
     "Finish",
     "FinishReason",
-    "Image",
-    "ImageBackend",
     "ImagePart",
-    "ImagePrompt",
     "Message",
     "Model",
     "Part",
@@ -398,40 +395,3 @@ class EmbeddingBackend(Protocol):
     """
 
     async def embed(self, prompt: EmbeddingPrompt, /) -> Embeddings: ...
-
-
-# Images
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePrompt:
-    """One request for images. `width` and `height` in pixels; None lets the model choose."""
-
-    model: str
-    text: str
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    count: int = 1
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A picture: its bytes, or the address where the provider keeps it."""
-
-    data: bytes | None = None
-    url: str | None = None
-    media_type: str = "image/png"
-
-
-class ImageBackend(Protocol):
-    """What draws. Separate from `Backend`, since few things do both.
-
-    `draw` raises `ModelNotFound`, `Unsupported` or another `ApiError`. Cancelling the
-    task that awaits it stops the work.
-    """
-
-    async def draw(self, prompt: ImagePrompt, /) -> Sequence[Image]: ...
-
-    async def models(self) -> Sequence[Model]: ...

@@ -13,7 +13,7 @@ import pytest
 
 from llmount.backends.images import ScriptedImageBackend
 from llmount.errors import BackendUnavailable, BadRequest, ModelNotFound
-from llmount.types import Image, ImageBackend, ImagePrompt
+from llmount.media import Image, ImageBackend, ImagePrompt
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,8 @@ import anyio.from_thread
 import anyio.to_thread
 
 from ..errors import ApiError, BadRequest, ModelNotFound
-from ..types import Image, ImagePrompt, Model
+from ..media import Image, ImagePrompt
+from ..types import Model
 
 __all__ = ["ScriptedImageBackend"]
 

@@ -27,13 +27,11 @@ from ..errors import (
     Violation,
 )
 from ..jsontext import dumps
+from ..media import Image, ImageBackend, ImagePrompt
 from ..types import (
     JSON,
     Backend,
     Event,
-    Image,
-    ImageBackend,
-    ImagePrompt,
     Message,
     Prompt,
     Quota,

@@ -18,6 +18,7 @@ from ..errors import (
     ModelNotFound,
     Unsupported,
 )
+from ..media import Image, ImageBackend, ImagePrompt
 from ..types import (
     JSON,
     Backend,
@@ -25,9 +26,6 @@ from ..types import (
     EmbeddingPrompt,
     Embeddings,
     Event,
-    Image,
-    ImageBackend,
-    ImagePrompt,
     Prompt,
     Quota,
     Resident,

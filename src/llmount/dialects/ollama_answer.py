@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from ..errors import BackendError
 from ..jsontext import loads
+from ..media import Image
 from ..types import (
     JSON,
     Embeddings,
     Event,
     Finish,
-    Image,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,

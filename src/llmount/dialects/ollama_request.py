@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from ..errors import BadRequest, Unsupported
 from ..jsontext import dumps
+from ..media import ImagePrompt
 from ..types import (
     JSON,
     ImagePart,
-    ImagePrompt,
     Message,
     Part,
     Prompt,
