@@ -1,0 +1,1 @@
+"""The contract tester: does a server keep its contract, and whose clients does it break?"""

@@ -1,0 +1,233 @@
+"""What an answer means: the settings are kept, the counts agree, both forms say the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..probe import Probe
+from ..recording import Recording
+from ..registry import Skip, check
+from ..said import Ask, Said
+from ..verdict import Severity
+from .answers import PLAIN
+
+_STREAMED = replace(PLAIN, stream=True)
+
+_FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+
+
+@check(
+    "semantics.same-text",
+    "A question with temperature 0 and a seed is answered the same, streamed or not",
+    severity=Severity.ADVICE,
+)
+async def same_text(probe: Probe) -> None:
+    ask = replace(PLAIN, seed=7) if "seed" in probe.api.knows else PLAIN
+    whole = await probe.said(ask)
+    again = await probe.said(ask, fresh=True)
+    if whole.text != again.text:
+        raise Skip("the server does not answer the same question the same way twice")
+    recording = await probe.answered(replace(ask, stream=True))
+    streamed = probe.read(recording)
+    if streamed.text != whole.text:
+        probe.found(f"streamed {_cut(streamed.text)!r}, whole {_cut(whole.text)!r}", recording)
+
+
+@check("semantics.text", "An answer to a plain question has a text", severity=Severity.BREAKING)
+async def text(probe: Probe) -> None:
+    for recording, said in await _both(probe, PLAIN):
+        if not said.text and not said.reasoning:
+            probe.found("there is no text", recording)
+
+
+@check("semantics.finish", "An answer says why it ended, in one of the words for it")
+async def finish(probe: Probe) -> None:
+    for recording, said in await _both(probe, PLAIN):
+        if not said.finish:
+            probe.found("it does not say why it ended", recording, _last(recording))
+        elif said.finish not in _FINISHES:
+            probe.found(f"it ended for {said.finish!r}", recording, _last(recording))
+
+
+@check("semantics.length", "An answer that reaches the limit of tokens ends there and says so")
+async def length(probe: Probe) -> None:
+    limit = 16
+    ask = Ask(text="Tell me a long story about a king and a dragon.", max_tokens=limit)
+    for recording, said in await _both(probe, ask):
+        count = said.tokens.completion
+        if count is not None and count > limit:
+            probe.found(f"{count} tokens were written, not {limit}", recording)
+        if count == limit and said.finish == "stop":
+            probe.found(f"all {limit} tokens were used, but it ended for 'stop'", recording)
+        if said.finish == "length" and count is not None and count < limit:
+            probe.found(f"it ended for 'length' after {count} of {limit} tokens", recording)
+
+
+@check("semantics.stop", "An answer ends before a stop sequence, which is not in it")
+async def stop(probe: Probe) -> None:
+    usual = await probe.said(PLAIN)
+    words = usual.text.split()
+    if len(words) < 3:
+        raise Skip("the usual answer is too short to be stopped")
+    sequence = words[len(words) // 2]
+    for recording, said in await _both(probe, replace(PLAIN, stop=(sequence,))):
+        if sequence in said.text:
+            probe.found(f"{sequence!r} is in the answer", recording)
+        if said.finish not in ("stop", "") and sequence in usual.text:
+            probe.found(f"it ended for {said.finish!r}, not 'stop'", recording)
+
+
+@check(
+    "semantics.seed",
+    "A seed makes an answer repeatable, also at a high temperature",
+    severity=Severity.ADVICE,
+)
+async def seed(probe: Probe) -> None:
+    ask = replace(PLAIN, seed=42, temperature=1.0)
+    first = await probe.said(ask)
+    recording = await probe.answered(ask, fresh=True)
+    again = probe.read(recording)
+    if first.text != again.text:
+        probe.found(
+            f"with one seed it said {_cut(first.text)!r} and {_cut(again.text)!r}", recording
+        )
+
+
+@check("semantics.n", "As many answers come as were asked for")
+async def several(probe: Probe) -> None:
+    for recording, said in await _both(probe, replace(PLAIN, n=3)):
+        if len(said.choices) != 3:
+            probe.found(f"there are {len(said.choices)} answers, not 3", recording)
+        elif not all(said.choices):
+            probe.found("an answer has no text", recording)
+
+
+@check("semantics.usage", "The token counts are there, and add up")
+async def usage(probe: Probe) -> None:
+    knows = "usage" in probe.api.knows
+    for recording, said in await _both(probe, PLAIN, replace(_STREAMED, usage=knows)):
+        tokens = said.tokens
+        if tokens.prompt is None and tokens.completion is None and tokens.total is None:
+            if not (recording.items and probe.contract.name in _UNCOUNTED):
+                probe.found("there are no token counts", recording, _last(recording))
+            continue
+        if said.text and not tokens.completion:
+            probe.found("there is a text, but no tokens were counted for it", recording)
+        if tokens.total is not None:
+            together = (tokens.prompt or 0) + (tokens.completion or 0)
+            if tokens.total != together:
+                probe.found(f"the total is {tokens.total}, the parts are {together}", recording)
+
+
+_UNCOUNTED = frozenset({"chat/codeinferflow", "chat/ktransformers", "generate/ktransformers"})
+"""Contracts whose streams have no counts."""
+
+
+@check(
+    "semantics.same-usage",
+    "The same answer is counted the same, streamed or not",
+    severity=Severity.ADVICE,
+)
+async def same_usage(probe: Probe) -> None:
+    knows = "usage" in probe.api.knows
+    (_, whole), (recording, streamed) = await _both(probe, PLAIN, replace(_STREAMED, usage=knows))
+    if whole.text != streamed.text:
+        raise Skip("the two forms do not say the same")
+    if None in (whole.tokens.completion, streamed.tokens.completion):
+        raise Skip("one of the two forms has no token counts")
+    if whole.tokens.completion != streamed.tokens.completion:
+        probe.found(
+            f"streamed {streamed.tokens.completion} tokens, whole {whole.tokens.completion}",
+            recording,
+        )
+
+
+@check(
+    "semantics.more-prompt",
+    "A longer prompt counts more tokens",
+    severity=Severity.ADVICE,
+)
+async def more_prompt(probe: Probe) -> None:
+    short = await probe.said(PLAIN)
+    longer = await probe.answered(replace(PLAIN, text=PLAIN.text + " And then back again." * 8))
+    said = probe.read(longer)
+    if short.tokens.prompt is None or said.tokens.prompt is None:
+        raise Skip("the prompt's tokens are not counted")
+    if said.tokens.prompt <= short.tokens.prompt:
+        probe.found(
+            f"{short.tokens.prompt} tokens, and {said.tokens.prompt} for the longer one", longer
+        )
+
+
+@check(
+    "semantics.durations",
+    "Durations are not negative, and the parts fit into the whole",
+    contracts=("generate/*",),
+)
+async def durations(probe: Probe) -> None:
+    for recording, said in await _both(probe, PLAIN):
+        if not said.durations:
+            raise Skip("the answer has no durations")
+        total = said.durations.get("total_duration")
+        for name, value in said.durations.items():
+            if value < 0:
+                probe.found(f"{name} is {value:g}", recording, _last(recording))
+            elif total is not None and value > total * 1.05 + 5e6:
+                probe.found(
+                    f"{name} is {value:g}, more than the total of {total:g}",
+                    recording,
+                    _last(recording),
+                )
+        if total is not None and total > recording.ended * 1.5e9 + 1e9:
+            probe.found(
+                f"the total is {total / 1e9:.3f} s, but the answer took {recording.ended:.3f} s",
+                recording,
+                _last(recording),
+            )
+
+
+@check("semantics.model", "An answer names the model that was asked for", severity=Severity.ADVICE)
+async def model(probe: Probe) -> None:
+    for recording, said in await _both(probe, PLAIN):
+        if said.model and said.model != probe.model:
+            probe.found(f"it names {said.model!r}", recording)
+
+
+@check("semantics.logprobs", "Log probabilities are there, at most 0, and fit the text")
+async def logprobs(probe: Probe) -> None:
+    for recording, said in await _both(probe, replace(PLAIN, logprobs=2)):
+        if not said.logprobs:
+            probe.found("there are none", recording)
+            continue
+        for entry in said.logprobs:
+            value = entry.get("logprob")
+            if not isinstance(value, int | float) or value > 1e-6:
+                probe.found(f"a log probability is {value!r}", recording)
+                break
+            top = entry.get("top_logprobs")
+            if not isinstance(top, list) or len(top) > 2:
+                probe.found(f"{top!r} are not at most 2 alternatives", recording)
+                break
+        joined = "".join(str(entry.get("token", "")) for entry in said.logprobs)
+        if said.text.strip() and said.text.strip() not in joined and "\ufffd" not in joined:
+            probe.found(f"the tokens are {_cut(joined)!r}", recording)
+
+
+async def _both(probe: Probe, *asks: Ask) -> list[tuple[Recording, Said]]:
+    """The answers to questions; to one alone, in both of its forms."""
+    forms = asks if len(asks) > 1 else (asks[0], replace(asks[0], stream=True))
+    answers = []
+    for ask in forms:
+        form = "stream" if ask.stream else "whole"
+        if form in probe.api.knows:
+            recording = await probe.answered(ask)
+            answers.append((recording, probe.read(recording)))
+    return answers
+
+
+def _last(recording: Recording) -> int | None:
+    return len(recording.items) - 1 if recording.items else None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -1,0 +1,99 @@
+"""Asking Ollama, and reading what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..jsontext import dumps
+from ..types import JSON
+from .reading import listed, number, part, text
+from .said import Ask, Call, Said, Tokens
+
+__all__ = ["chat", "error", "generate", "items", "whole"]
+
+
+def generate(model: str, ask: Ask) -> JSON:
+    body = {"model": model, "prompt": ask.text, **_common(ask)}
+    if ask.system:
+        body["system"] = ask.system
+    return body
+
+
+def chat(model: str, ask: Ask) -> JSON:
+    messages = [{"role": turn.role, "content": turn.text} for turn in ask.history]
+    if ask.system:
+        messages.insert(0, {"role": "system", "content": ask.system})
+    messages.append({"role": "user", "content": ask.text})
+    body = {"model": model, "messages": messages, **_common(ask)}
+    if ask.tools:
+        body["tools"] = [
+            {"type": "function", "function": {"name": name, "parameters": schema}}
+            for name, schema in ask.tools.items()
+        ]
+    return body
+
+
+def _common(ask: Ask) -> dict[str, Any]:
+    options = {
+        "num_predict": ask.max_tokens,
+        "temperature": ask.temperature,
+        "seed": ask.seed,
+        "stop": list(ask.stop) or None,
+    }
+    body: dict[str, Any] = {"stream": ask.stream}
+    if options := {name: value for name, value in options.items() if value is not None}:
+        body["options"] = options
+    if ask.schema is not None:
+        body["format"] = ask.schema
+    elif ask.json:
+        body["format"] = "json"
+    if ask.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": ask.logprobs}
+    return body
+
+
+def whole(answer: JSON) -> Said:
+    return items([answer])
+
+
+def items(stream: Sequence[JSON]) -> Said:
+    lines = listed(list(stream))
+    last: Mapping[str, JSON] = lines[-1] if lines else {}
+    said = "".join(text(line.get("response")) or text(_message(line, "content")) for line in lines)
+    thought = "".join(
+        text(line.get("thinking")) or text(_message(line, "thinking")) for line in lines
+    )
+    calls = [
+        Call(text(function.get("name")), dumps(function.get("arguments")))
+        for line in lines
+        for call in listed(_message(line, "tool_calls"))
+        for function in (part(call, "function"),)
+    ]
+    return Said(
+        text=said,
+        reasoning=thought,
+        calls=calls,
+        finish="tool_calls" if calls else text(last.get("done_reason")),
+        tokens=Tokens(number(last.get("prompt_eval_count")), number(last.get("eval_count"))),
+        choices=(said,),
+        logprobs=[entry for line in lines for entry in listed(line.get("logprobs"))],
+        durations={
+            name: float(value)
+            for name, value in last.items()
+            if name.endswith("_duration") and isinstance(value, int | float)
+        },
+        context=last.get("context") or (),
+        model=text(last.get("model")),
+        error=text(last.get("error")),
+    )
+
+
+def _message(line: Mapping[str, JSON], name: str) -> JSON:
+    return part(line, "message").get(name)
+
+
+def error(body: JSON) -> str | None:
+    """`{"error": text}`."""
+    message = part(body).get("error")
+    return message if isinstance(message, str) else None
