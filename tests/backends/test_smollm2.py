@@ -11,13 +11,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from anyio import fail_after
+from tests.scripted_model import CHAT_WITH_TOOLS
 
 from llmount import models
 from llmount.backends import gguf
 from llmount.backends.tokenizer import Tokenizer
-from llmount.types import Finish, Message, Prompt, Sampling, TextDelta, TextPart
+from llmount.types import (
+    Finish,
+    Message,
+    Prompt,
+    Sampling,
+    TextDelta,
+    TextPart,
+    Tool,
+    ToolCallDelta,
+)
 
 PATH = str(models.locate("smollm2") or "")
 pytestmark = [
@@ -90,6 +101,58 @@ async def test_the_same_seed_gives_the_same_story(engine: Callable[[str], Any]) 
             for s in (7, 7, 8)
         ]
         assert told[0][0] == told[1][0] != told[2][0]
+    finally:
+        await backend.aclose()
+
+
+OBJECT = {"type": "object", "additionalProperties": False}
+WEATHER = {
+    **OBJECT,
+    "properties": {
+        "city": {"$ref": "#/$defs/name"},
+        "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        "units": {"enum": ["C", "F"]},
+        "hours": {"type": "array", "items": {"enum": [6, 18]}, "minItems": 2, "maxItems": 3},
+    },
+    "required": ["city", "days", "units", "hours"],
+    "$defs": {"name": {"type": "string", "minLength": 2, "maxLength": 20}},
+}
+ZONE = {"type": "string", "maxLength": 20}
+TOOLS = {
+    "get_weather": WEATHER,
+    "get_time": {**OBJECT, "properties": {"zone": ZONE}, "required": ["zone"]},
+}
+QUESTIONS = ["Weather in Rome for 2 days?", "Tell me a joke."]
+
+
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+async def test_a_model_that_knows_no_tools_is_held_to_their_schemas(choice: str) -> None:
+    llamacpp = pytest.importorskip("llmount.backends.llamacpp")
+    pytest.importorskip("xllamacpp")
+    template = CHAT_WITH_TOOLS.replace("OPEN", "<tool_call>\\n").replace("CLOSE", "\\n</tool_call>")
+    backend = llamacpp.LlamaCppBackend(
+        PATH, name="m", threads=1, context_length=1024, chat_template=template
+    )
+    try:
+        for number, question in enumerate(QUESTIONS):
+            prompt = Prompt(
+                model="m",
+                messages=(Message("user", (TextPart(question),)),),
+                tools=tuple(Tool(name, "", schema) for name, schema in TOOLS.items()),
+                tool_choice=choice,
+                sampling=Sampling(max_tokens=200, temperature=1.5, seed=number),
+            )
+            with fail_after(120):
+                async with aclosing(backend.generate(prompt)) as events:
+                    told = [event async for event in events]
+            *deltas, finish = told
+            assert isinstance(finish, Finish)
+            assert finish.reason == "tool_calls"
+            assert all(isinstance(delta, ToolCallDelta) for delta in deltas)
+            name = deltas[0].name
+            assert name in (TOOLS if choice == "required" else [choice])
+            arguments = json.loads("".join(delta.arguments for delta in deltas))
+            jsonschema.validate(arguments, TOOLS[name])
     finally:
         await backend.aclose()
 

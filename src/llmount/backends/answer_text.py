@@ -1,14 +1,15 @@
-"""The text of an answer, out of the bytes of its tokens."""
+"""The text of an answer and the tool calls in it, out of the bytes of its tokens."""
 
 from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from llmount.types import TextDelta, TokenLogprob
+from llmount.backends.tool_calls import ToolCallReader
+from llmount.types import Event, FinishReason, TextDelta, TokenLogprob
 
-__all__ = ["AnswerText"]
+__all__ = ["AnswerEvents", "AnswerText"]
 
 
 class AnswerText:
@@ -65,3 +66,51 @@ class AnswerText:
         while self._logprobs and (everything or self._logprobs[0][0] < self._told):
             logprobs.append(self._logprobs.popleft()[1])
         return TextDelta(text, tuple(logprobs)) if text or logprobs else None
+
+
+class AnswerEvents:
+    """The events of an answer: its text, and the calls that are read out of it.
+
+    calls: what reads them, None where no tools are offered. most_calls: how many there may
+    be. over: a stop sequence has come, or the last call.
+    """
+
+    def __init__(
+        self,
+        stop: Sequence[str],
+        calls: ToolCallReader | None = None,
+        *,
+        most_calls: int | None = None,
+    ) -> None:
+        self._text = AnswerText(stop)
+        self._calls = calls
+        self._most_calls = most_calls
+
+    @property
+    def over(self) -> bool:
+        return self._text.stopped or (
+            self._calls is not None and self._calls.complete == self._most_calls
+        )
+
+    def reason(self, reason: FinishReason) -> FinishReason:
+        """Why the answer ended, of which the engine says "stop" or "length"."""
+        called = self._calls is not None and self._calls.begun
+        return "tool_calls" if called and reason == "stop" else reason
+
+    def add(self, data: bytes, logprob: TokenLogprob | None = None) -> Iterator[Event]:
+        """Take a token's bytes; what can be told by now. Not after `over`."""
+        return self._read(self._text.add(data, logprob))
+
+    def close(self, *, cut: bool = False) -> Iterator[Event]:
+        """What was held back, when no more tokens come. cut: as there may be no more."""
+        yield from self._read(self._text.close())
+        if self._calls is not None:
+            yield from self._calls.close(cut=cut)
+
+    def _read(self, delta: TextDelta | None) -> Iterator[Event]:
+        if delta is None:
+            return
+        if self._calls is None:
+            yield delta
+        else:
+            yield from self._calls.read(delta)

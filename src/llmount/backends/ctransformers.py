@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,27 +18,27 @@ from pathlib import Path
 import anyio.to_thread
 
 from llmount.backends import gguf, gguf_legacy, logits
-from llmount.backends.answer_text import AnswerText
+from llmount.backends.answer_text import AnswerEvents
 from llmount.backends.chat_template import ChatTemplate
+from llmount.backends.ctransformers_check import check
 from llmount.backends.ctransformers_engine import CHUNK, Engine, require_installed
 from llmount.backends.slots import Slots
 from llmount.backends.threads import Feed, read_thread
 from llmount.backends.tokenizer import BREAK, Tokenizer
+from llmount.backends.tool_calls import ToolCallReader
+from llmount.backends.tool_choice import offered
+from llmount.backends.tool_formats import format_named, format_of
 from llmount.errors import (
     BackendError,
     BackendUnavailable,
     BadRequest,
     ContextTooLong,
     ModelNotFound,
-    Unsupported,
 )
 from llmount.types import (
-    AudioPart,
     Event,
-    FilePart,
     Finish,
     FinishReason,
-    ImagePart,
     Model,
     Prompt,
     Residency,
@@ -48,8 +48,6 @@ from llmount.types import (
 )
 
 __all__ = ["CTransformersBackend"]
-
-_PARTS = {ImagePart: "vision", AudioPart: "audio", FilePart: "files"}
 
 
 class CTransformersBackend:
@@ -61,7 +59,9 @@ class CTransformersBackend:
     while one is answered; a further one is `Overloaded`. keep_alive: seconds to keep the
     model in memory after an answer, unless the prompt says otherwise; a model that is due
     is dropped at the next call. cache: where an adapted copy of the file is kept, see
-    `gguf_legacy.adapt`.
+    `gguf_legacy.adapt`. chat_template: in place of the model's own. tool_format: how the
+    model writes tool calls, one of `tool_formats.FORMATS`; by default its chat template
+    tells.
 
     The model is loaded on first use, in a thread. Where the prompt leaves it open, tokens
     are sampled with temperature 0.8, top_k 40 and top_p 0.95; `typical_p` is ignored. The
@@ -71,7 +71,8 @@ class CTransformersBackend:
     An object may be shared by event loops in several threads.
 
     Raises `OSError` if the file cannot be read, `GgufError` if this engine cannot run it,
-    and `ImportError` if ctransformers or Jinja2 is not installed.
+    `ValueError` for an unknown tool format, and `ImportError` if ctransformers or Jinja2 is
+    not installed.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class CTransformersBackend:
         queue: int = 16,
         keep_alive: float = 300.0,
         cache: Path | None = None,
+        chat_template: str | None = None,
+        tool_format: str | None = None,
     ) -> None:
         require_installed()
         file = gguf.read(path)
@@ -91,13 +94,17 @@ class CTransformersBackend:
         self._path = file.path
         self._fim = gguf.fim_ids(file.metadata)
         self._tokenizer = Tokenizer(file.metadata)
-        self._template = _template(file, self._tokenizer)
-        described = gguf.model_of(file, name=name)
+        described = gguf.model_of(file, name=name, template=chat_template)
+        self._template = _template(file, self._tokenizer, described.template)
         self._model = replace(
             described,
-            # The engine can neither force the form of a tool call nor tell thought from text.
-            capabilities=described.capabilities & {"completion", "insert"},
+            # The engine cannot tell thought from text.
+            capabilities=described.capabilities & {"completion", "insert", "tools"},
         )
+        self._tool_format = (
+            format_named(tool_format) if tool_format else format_of(described.template)
+        )
+        self._tool_marks = self._tokenizer.ids_of(self._tool_format.marks)
         self._context_length = min(context_length, self._model.context_length or context_length)
         self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
         self._keep_alive = keep_alive
@@ -111,7 +118,7 @@ class CTransformersBackend:
     async def generate(self, prompt: Prompt, /) -> AsyncGenerator[Event, None]:
         """See `Backend.generate`. Stops before the next token when it is closed."""
         self._require(prompt.model)
-        _require_supported(prompt, self._model)
+        check(prompt, self._model)
 
         def work(feed: Feed[Event]) -> None:
             self._answer(prompt, feed)
@@ -244,7 +251,13 @@ class CTransformersBackend:
         room = self._context_length - len(ids)
         asked = sampling.max_tokens
         limit = room if asked is None or asked < 0 else min(asked, room)
-        text = AnswerText(sampling.stop)
+        tools = offered(prompt)
+        text = AnswerEvents(
+            sampling.stop,
+            ToolCallReader(self._tool_format, tools) if tools else None,
+            most_calls=None if prompt.parallel_tool_calls else 1,
+        )
+        shown = self._tool_marks if tools else ()
         past, answer = list(ids), list[int]()
         while len(answer) < limit:
             if feed.stopped:
@@ -253,16 +266,21 @@ class CTransformersBackend:
             if token in self._tokenizer.ends:
                 if not _put(feed, text.close()):
                     return None
-                return _Answer(answer, len(answer) + 1, "stop")
+                return _Answer(answer, len(answer) + 1, text.reason("stop"))
             past.append(token)
             answer.append(token)
-            if not _put(feed, text.add(self._tokenizer.decode([token]), logprob)):
+            data = self._tokenizer.decode([token], special=token in shown)
+            if not _put(feed, text.add(data, logprob)):
                 return None
-            if text.stopped:
-                return _Answer(answer, len(answer), "stop")
+            if text.over:
+                if not _put(feed, text.close()):
+                    return None
+                return _Answer(answer, len(answer), text.reason("stop"))
             if len(answer) < limit:
                 engine.evaluate([token])
-        return _Answer(answer, len(answer), "length") if _put(feed, text.close()) else None
+        if not _put(feed, text.close(cut=True)):
+            return None
+        return _Answer(answer, len(answer), "length")
 
     def _next(
         self, engine: Engine, prompt: Prompt, choice: logits.Choice, past: Sequence[int]
@@ -305,12 +323,13 @@ class CTransformersBackend:
             raise BadRequest(str(error), param="context") from error
         ids = list(prompt.context)
         if prompt.text is None:
-            text = self._template.render(prompt.messages, shield=self._tokenizer.shield)
+            shield = self._tokenizer.shield
+            text = self._template.render(prompt.messages, offered(prompt), shield=shield)
             new = self._encode(text, parse_special=True)
         elif prompt.suffix is None:
             new = self._encode(prompt.text, parse_special=True)
         else:
-            assert self._fim is not None, "_require_supported has let a suffix pass"
+            assert self._fim is not None, "`check` has let a suffix pass"
             prefix, suffix, middle = self._fim
             new = [prefix, *self._encode(prompt.text)]
             new += [suffix, *self._encode(prompt.suffix), middle]
@@ -347,30 +366,11 @@ class _Answer:
     reason: FinishReason
 
 
-def _put(feed: Feed[Event], event: Event | None) -> bool:
-    return event is None or feed.put(event)
+def _put(feed: Feed[Event], events: Iterable[Event]) -> bool:
+    return all(feed.put(event) for event in events)
 
 
-def _require_supported(prompt: Prompt, model: Model) -> None:
-    found = [_PARTS[type(p)] for m in prompt.messages for p in m.parts if type(p) in _PARTS]
-    obstacles = {
-        **dict.fromkeys(found, (True, "messages")),
-        "tools": (bool(prompt.tools) and prompt.tool_choice != "none", "tools"),
-        "a JSON format": (prompt.format == "json", "format"),
-        "a JSON schema as format": (isinstance(prompt.format, Mapping), "format"),
-        "thinking": (bool(prompt.reasoning), "reasoning"),
-        "template": (prompt.template is not None, "template"),
-        "insert": (
-            prompt.suffix is not None and "insert" not in model.capabilities,
-            "suffix",
-        ),
-    }
-    for capability, (hit, param) in obstacles.items():
-        if hit:
-            raise Unsupported(capability, model=model.name, param=param)
-
-
-def _template(file: gguf.Gguf, tokenizer: Tokenizer) -> ChatTemplate:
+def _template(file: gguf.Gguf, tokenizer: Tokenizer, source: str) -> ChatTemplate:
     def spelled(key: str) -> str:
         number = file.metadata.get(key)
         if not isinstance(number, int) or not 0 <= number < tokenizer.size:
@@ -378,7 +378,7 @@ def _template(file: gguf.Gguf, tokenizer: Tokenizer) -> ChatTemplate:
         return tokenizer.decode([number], special=True).decode("utf-8", "replace")
 
     return ChatTemplate(
-        file.text("tokenizer.chat_template"),
+        source,
         bos=spelled("tokenizer.ggml.bos_token_id"),
         eos=spelled("tokenizer.ggml.eos_token_id"),
     )

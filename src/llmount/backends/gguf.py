@@ -301,13 +301,15 @@ def describe(path: str | PathLike[str], *, name: str | None = None) -> Model:
     return model_of(read(path), name=name)
 
 
-def model_of(file: Gguf, *, name: str | None = None) -> Model:
+def model_of(file: Gguf, *, name: str | None = None, template: str | None = None) -> Model:
     """The model in a GGUF file; its name is the file's without the suffix, unless given.
 
+    template: a chat template in place of the file's own.
     `digest` is left empty, as reading all weights takes long. In `metadata` an array of
     more than 64 items, and a number that JSON cannot carry, is None.
     """
     architecture = file.architecture
+    template = file.text("tokenizer.chat_template") if template is None else template
     return Model(
         name=name or file.path.stem,
         created=file.modified_ns // 1_000_000_000,
@@ -319,8 +321,8 @@ def model_of(file: Gguf, *, name: str | None = None) -> Model:
         quantization=_quantization(file),
         context_length=file.number(f"{architecture}.context_length"),
         embedding_length=file.number(f"{architecture}.embedding_length"),
-        capabilities=_capabilities(file),
-        template=file.text("tokenizer.chat_template"),
+        capabilities=_capabilities(file, template),
+        template=template,
         license=file.text("general.license"),
         metadata={_shown_text(key): _shown(value) for key, value in file.metadata.items()},
     )
@@ -345,10 +347,9 @@ def _quantization(file: Gguf) -> str:
     return type_name(max(weights, key=lambda number: weights[number]))
 
 
-def _capabilities(file: Gguf) -> frozenset[Capability]:
+def _capabilities(file: Gguf, template: str) -> frozenset[Capability]:
     if f"{file.architecture}.pooling_type" in file.metadata:
         return frozenset({"embedding"})
-    template = file.text("tokenizer.chat_template")
     found: dict[Capability, bool] = {
         "completion": True,
         "tools": "tools" in template,

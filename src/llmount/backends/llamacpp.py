@@ -15,9 +15,12 @@ import anyio.to_thread
 
 from llmount.backends import gguf
 from llmount.backends.llamacpp_engine import Engine, Loaded, spare_cores
+from llmount.backends.llamacpp_tools import opened
 from llmount.backends.llamacpp_wire import Answer, check, request
 from llmount.backends.slots import Slots
 from llmount.backends.threads import Feed, read_thread
+from llmount.backends.tool_choice import is_forced
+from llmount.backends.tool_formats import format_of
 from llmount.errors import (
     ApiError,
     BackendError,
@@ -55,6 +58,7 @@ class LlamaCppBackend:
     own limit counts too. slots: answers at a time, each with a context of its own.
     threads: of the arithmetic, the cores less one by default. queue: how many more
     prompts may wait, before `Overloaded`. verbose: let the engine log to stderr.
+    chat_template: in place of the model's own.
 
     The model is loaded by the first prompt, and is kept until `unload`, `aclose`, or the
     `keep_alive` of the last prompt is over. While the engine loads it, it lets no other
@@ -79,11 +83,13 @@ class LlamaCppBackend:
         threads: int | None = None,
         queue: int = 64,
         verbose: bool = False,
+        chat_template: str | None = None,
     ) -> None:
         if context_length < 1:
             raise ValueError("the context must have a token")
         file = gguf.read(path)
-        self._model = gguf.model_of(file, name=name)
+        self._model = gguf.model_of(file, name=name, template=chat_template)
+        self._tool_format = format_of(self._model.template)
         self._gap = gguf.fim_ids(file.metadata)
         self._context_length = min(context_length, self._model.context_length or context_length)
         self._slots = Slots(slots, queue)
@@ -95,6 +101,7 @@ class LlamaCppBackend:
             name=self._model.name,
             threads=threads or spare_cores(),
             verbose=verbose,
+            chat_template=chat_template,
         )
         self._engine = engine(context_length=context_length, slots=slots)
         self._embedder = engine(
@@ -112,7 +119,7 @@ class LlamaCppBackend:
         `BadRequest`, `Overloaded`, `BackendUnavailable` or `BackendError`."""
         self._know(prompt.model)
         check(prompt, self._model)
-        body = request(prompt, self._context_length)
+        body = request(prompt, self._context_length, self._tool_format)
         async with self._slots:
             waited = await self._load()
             work = partial(self._answer, prompt, body, waited)
@@ -177,6 +184,8 @@ class LlamaCppBackend:
     def _tokens(self, prompt: Prompt, body: Mapping[str, JSON], loaded: Loaded) -> list[int] | None:
         """The prompt in tokens; None where the engine is to make them of the messages."""
         context = list(prompt.context)
+        if is_forced(prompt):
+            return loaded.tokens(opened(loaded.render(body), self._tool_format), start=True)
         if prompt.text is None:
             return context + loaded.tokens(loaded.render(body)) if context else None
         if prompt.suffix is None or self._gap is None:

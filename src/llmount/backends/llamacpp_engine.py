@@ -159,6 +159,7 @@ class Engine:
         slots: int,
         threads: int,
         verbose: bool,
+        chat_template: str | None = None,
         embeds: Literal["mean", "own"] | None = None,
     ) -> None:
         self._library = _library()
@@ -169,6 +170,7 @@ class Engine:
         self._slots = slots
         self._threads = threads
         self._verbose = verbose
+        self._chat_template = chat_template
         self._loaded: Loaded | None = None
         self._leases = 0
         self._timer: threading.Timer | None = None
@@ -236,6 +238,8 @@ class Engine:
             params.n_batch = params.n_ubatch = self._context_length
         if self._embeds == "mean":
             params.pooling_type = self._library.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        if self._chat_template is not None:
+            params.chat_template = self._chat_template
         params.warmup = False
         # A second cache of prompts in memory, of 8 GiB by default.
         params.cache_ram_mib = 0

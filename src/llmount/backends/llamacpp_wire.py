@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from llmount.backends.llamacpp_tools import call_schema
+from llmount.backends.tool_calls import ToolCallReader, fresh_id
+from llmount.backends.tool_choice import is_forced, offered
+from llmount.backends.tool_formats import FORMATS, ToolFormat
 from llmount.errors import ApiError, BackendError, BadRequest, ContextTooLong, Unsupported
 from llmount.types import (
     JSON,
@@ -90,7 +94,8 @@ _REFUSALS: tuple[tuple[str, str, str | None], ...] = (
 
 
 def check(prompt: Prompt, model: Model) -> None:
-    """Raise `Unsupported` if the model lacks what the prompt needs."""
+    """Raise `Unsupported` if the model lacks what the prompt needs, `BadRequest` if the tool
+    that must be called is not among the tools."""
 
     def refuse(what: str, param: str | None = None) -> None:
         raise Unsupported(what, model=prompt.model, param=param)
@@ -101,25 +106,29 @@ def check(prompt: Prompt, model: Model) -> None:
                 refuse(kind)
     if prompt.template is not None:
         refuse("template", "template")
-    if prompt.tools and "tools" not in model.capabilities:
+    tools = offered(prompt)
+    if tools and ("tools" not in model.capabilities or prompt.text is not None):
         refuse("tools", "tools")
-    if prompt.tools and prompt.context:
+    if tools and prompt.context:
         refuse("tools together with context", "context")
     if prompt.suffix is not None and "insert" not in model.capabilities:
         refuse("insert", "suffix")
     if prompt.reasoning not in (None, False, "none") and not _reasons(model):
         refuse("thinking")
+    if prompt.reasoning not in (None, False, "none") and is_forced(prompt):
+        refuse("thinking before a forced tool call", "tool_choice")
 
 
 def _reasons(model: Model) -> bool:
     return "thinking" in model.capabilities or "reasoning_effort" in model.template
 
 
-def request(prompt: Prompt, context_length: int) -> dict[str, JSON]:
+def request(prompt: Prompt, context_length: int, format: ToolFormat) -> dict[str, JSON]:
     """All of the engine's request but the prompt's text: the messages, the tools, the rest.
 
-    `messages` is absent where the prompt has a text. Raises `BadRequest` if the tool that
-    must be called is not among the tools.
+    `messages` is absent where the prompt has a text. Where a tool must be called, all that
+    the engine writes is a call, in the format of the model. Raises `BadRequest` if the tools
+    allow none.
     """
     body: dict[str, JSON] = {key: value for key, value in prompt.options.items() if key in _OPTIONS}
     body |= _sampling(prompt.sampling, context_length)
@@ -134,11 +143,14 @@ def request(prompt: Prompt, context_length: int) -> dict[str, JSON]:
     if prompt.messages:
         body["messages"] = [_message(message) for message in prompt.messages]
         body["chat_template_kwargs"] = _template_arguments(prompt.reasoning)
-    if prompt.tools:
-        tools, choice = _tool_choice(prompt)
+    if tools := offered(prompt):
         body["tools"] = [_tool(tool) for tool in tools]
-        body["tool_choice"] = choice
         body["parallel_tool_calls"] = prompt.parallel_tool_calls
+    if is_forced(prompt):
+        body["json_schema"] = call_schema(tools, format)
+        body["chat_template_kwargs"] = _template_arguments(False)
+        # These are for text, and a call that they cut is none.
+        body.pop("stop", None)
     return body
 
 
@@ -197,15 +209,6 @@ def _tool(tool: Tool) -> dict[str, JSON]:
     return {"type": "function", "function": function}
 
 
-def _tool_choice(prompt: Prompt) -> tuple[Sequence[Tool], str]:
-    if prompt.tool_choice in ("auto", "none", "required"):
-        return prompt.tools, prompt.tool_choice
-    named = [tool for tool in prompt.tools if tool.name == prompt.tool_choice]
-    if not named:
-        raise BadRequest(f"there is no tool named '{prompt.tool_choice}'", param="tool_choice")
-    return named, "required"
-
-
 class Answer:
     """The engine's chunks, as they come, turned into events.
 
@@ -221,6 +224,10 @@ class Answer:
         # The engine writes at least one token.
         self._silent = prompt.sampling.max_tokens == 0
         self._calls: set[int] = set()
+        # A call that is forced comes as JSON, and nothing else.
+        self._forced = (
+            ToolCallReader(FORMATS["json"], offered(prompt)) if is_forced(prompt) else None
+        )
         self._load = load
         self._reason: FinishReason = "stop"
         self._usage: Mapping[str, JSON] = {}
@@ -237,6 +244,8 @@ class Answer:
                 self.complete = True
             if not self._silent:
                 yield from self._deltas(choice)
+                if self._forced is not None and self.complete:
+                    yield from self._forced.close(cut=self._reason == "length")
 
     def _deltas(self, choice: Mapping[str, JSON]) -> Iterator[Event]:
         delta = choice.get("delta") or {}
@@ -245,7 +254,10 @@ class Answer:
             self.plain = False
             yield ReasoningDelta(reasoning)
         logprobs = self._logprobs((choice.get("logprobs") or {}).get("content") or ())
-        if text or logprobs:
+        if (text or logprobs) and self._forced is not None:
+            self.plain = False
+            yield from self._forced.read(TextDelta(text, logprobs))
+        elif text or logprobs:
             self.text += text
             yield TextDelta(text, logprobs)
         for call in delta.get("tool_calls") or ():
@@ -258,7 +270,7 @@ class Answer:
         if index in self._calls:
             return ToolCallDelta(index, arguments=arguments)
         self._calls.add(index)
-        return ToolCallDelta(index, call.get("id"), function.get("name"), arguments)
+        return ToolCallDelta(index, fresh_id(), function.get("name"), arguments)
 
     def _logprobs(self, found: Iterable[Mapping[str, JSON]]) -> tuple[TokenLogprob, ...]:
         if self._top is None:
@@ -285,8 +297,10 @@ class Answer:
         if not self.complete:
             raise BackendError("the engine stopped in the middle of the answer")
         usage, timings = self._usage, self._timings
+        called = self._forced is not None and self._forced.begun and self._reason == "stop"
+        reason: FinishReason = "tool_calls" if called else self._reason
         return Finish(
-            reason="length" if self._silent else self._reason,
+            reason="length" if self._silent else reason,
             usage=Usage(
                 prompt=usage.get("prompt_tokens", 0),
                 completion=0 if self._silent else usage.get("completion_tokens", 0),

@@ -333,6 +333,10 @@ class Tokenizer:
                 first = False
         return found
 
+    def ids_of(self, specials: Iterable[str]) -> frozenset[int]:
+        """The special tokens with these texts, of those that there are."""
+        return frozenset(self._specials[text] for text in specials if text in self._specials)
+
     def decode(self, ids: Iterable[int], *, special: bool = False) -> bytes:
         """The bytes of tokens; those of control tokens only if `special`."""
         return b"".join(
