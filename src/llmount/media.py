@@ -6,31 +6,46 @@ and protocols, as in `types`.
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
-from .types import Model
+from .types import Model, Usage
 
 __all__ = [
     "Audio",
     "Image",
     "ImageBackend",
+    "ImageFormat",
     "ImagePrompt",
     "SpeechBackend",
     "SpeechPrompt",
     "Transcription",
     "TranscriptionBackend",
     "TranscriptionPrompt",
+    "data_url",
+    "image_type",
 ]
 
 
 # Images
 
 
+ImageFormat: TypeAlias = Literal["png", "jpeg", "webp"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePrompt:
-    """One request for images. `width` and `height` in pixels; None lets the model choose."""
+    """One request for images. None leaves the choice to the model.
+
+    width, height: in pixels; a side that is not given follows the other one. count: how many
+    images, each of them different. background: what a model that cannot do it refuses, as
+    it does a format. compression: from 0 to 100, of jpeg and webp; 100 loses the least.
+    steps, quality, style: wishes, in the model's own words; a model that has no such choice
+    ignores them.
+    """
 
     model: str
     text: str
@@ -39,22 +54,52 @@ class ImagePrompt:
     steps: int | None = None
     count: int = 1
     seed: int | None = None
+    quality: str | None = None
+    style: str | None = None
+    background: Literal["transparent", "opaque"] | None = None
+    format: ImageFormat | None = None
+    compression: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture: its bytes, or the address where the provider keeps it."""
+    """A picture: its bytes, or the address where the provider keeps it.
+
+    revised_prompt: what was drawn, if the model has put the request into words of its own.
+    usage: what it took, where that is known; of several that were drawn at once the first
+    may have the sum.
+    """
 
     data: bytes | None = None
     url: str | None = None
     media_type: str = "image/png"
+    revised_prompt: str | None = None
+    usage: Usage | None = None
+
+
+_IMAGE_TYPES: Final = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8"), "image/gif"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+)
+
+
+def image_type(data: bytes) -> str:
+    """The media type of an image file, by how it begins; "image/png" for all others."""
+    return next((name for start, name in _IMAGE_TYPES if start.match(data)), "image/png")
+
+
+def data_url(media_type: str, data: bytes) -> str:
+    """An address that holds a file itself."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 class ImageBackend(Protocol):
     """What draws.
 
-    `draw` raises `ModelNotFound`, `Unsupported` or another `ApiError`. Cancelling the
-    task that awaits it stops the work.
+    `draw` raises `ModelNotFound`, `BadRequest` for the parameter "size" if the model does not
+    draw it, `Unsupported` or another `ApiError`. Cancelling the task that awaits it stops
+    the work.
     """
 
     async def draw(self, prompt: ImagePrompt, /) -> Sequence[Image]: ...
@@ -67,7 +112,8 @@ class ImageBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A recording: the bytes of a file, and what kind of file it is."""
+    """A recording: the bytes of a file, and what kind of file it is
+    ("application/octet-stream" where nobody knows)."""
 
     data: bytes
     media_type: str = "audio/wav"

@@ -299,6 +299,8 @@ async def test_an_answer_without_end_is_given_up() -> None:
 
 # Secrets
 
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
+
 
 async def test_no_secret_is_in_what_a_failure_says() -> None:
     reply = answering(401, json.dumps({"error": {"message": f"Incorrect key: {KEY}"}}))
@@ -311,6 +313,35 @@ async def test_no_secret_is_in_what_a_failure_says() -> None:
     said = [caught.value.message, repr(caught.value), *caught.value.__notes__, described]
     assert not [text for text in said if KEY in text]
     assert upstream.url in described
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answering(400, json.dumps({"error": {"message": f"no such key: {KEY}"}})),
+        answering(400, json.dumps({"error": {"message": "no such key"}}).replace("key", ESCAPED)),
+        sending(SSE, event({"error": {"message": f"key {KEY} expired", "code": 400}}), END),
+        sending(SSE, delta("a"), event({"error": {"message": f"key {KEY} expired"}}), END),
+        answering(200, json.dumps({"error": {"message": f"key {KEY} expired"}})),
+    ],
+    ids=["body", "escaped", "in the place of a stream", "in a stream", "whole"],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [{"api_key": KEY}, {"headers": {"authorization": f"Bearer {KEY}"}}],
+    ids=["key", "header"],
+)
+async def test_no_secret_is_in_what_the_upstream_says(
+    reply: Reply, arguments: dict[str, Any]
+) -> None:
+    async with serving(reply) as upstream, openai(upstream, **arguments) as backend:
+        with pytest.raises(ApiError) as caught:
+            await collect(backend)
+
+    error = caught.value
+    said = " ".join([error.message, repr(error), *getattr(error, "__notes__", [])])
+    assert KEY not in said
+    assert "***" in said
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -12,8 +13,16 @@ import anyio.to_thread
 import pytest
 
 from llmount.backends.images import ScriptedImageBackend
-from llmount.errors import BackendUnavailable, BadRequest, ModelNotFound
+from llmount.backends.images_sheet import Sheet
+from llmount.errors import (
+    BackendUnavailable,
+    BadRequest,
+    ModelNotFound,
+    Overloaded,
+    Unsupported,
+)
 from llmount.media import Image, ImageBackend, ImagePrompt
+from llmount.types import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +186,7 @@ async def test_too_few_or_too_many_images_are_refused(count: int) -> None:
             512,
             None,
             "Size 512xany is not supported by model gpt-image-1. "
-            "Supported sizes are: ['1024x1024', 'auto'].",
+            "Supported sizes are: ['1024x1024', '1536x1024', '1024x1536', 'auto'].",
         ),
         (
             "free",
@@ -269,3 +278,85 @@ async def test_cancelling_stops_the_thread_that_draws() -> None:
             tasks.cancel_scope.cancel()
     assert not finished
     assert not threads.borrowed_tokens
+
+
+async def test_another_painter_paints_what_is_asked_for() -> None:
+    seen: list[Sheet] = []
+
+    def paint(sheet: Sheet) -> bytes:
+        seen.append(sheet)
+        return b"\xff\xd8\xff" + sheet.text.encode()
+
+    backend = ScriptedImageBackend(("free",), painter=paint)
+    prompt = ImagePrompt(
+        model="free", text="A red fox", width=64, height=33, count=2, format="jpeg", compression=7
+    )
+    images = await backend.draw(prompt)
+
+    assert [(sheet.number, sheet.width, sheet.height) for sheet in seen] == [
+        (0, 64, 33),
+        (1, 64, 33),
+    ]
+    assert {(sheet.format, sheet.compression, sheet.model) for sheet in seen} == {
+        ("jpeg", 7, "free")
+    }
+    assert {image.media_type for image in images} == {"image/jpeg"}
+    assert [image.usage for image in images] == [
+        Usage(prompt=3, completion=4),
+        Usage(prompt=0, completion=4),
+    ]
+
+
+async def test_the_sizes_of_a_model_can_be_told() -> None:
+    backend = ScriptedImageBackend(("free",), sizes={"free": ("20x10", "10x20")})
+    [image] = await backend.draw(ImagePrompt(model="free", text="a fox"))
+    assert read(image)[:2] == (20, 10)
+    [image] = await backend.draw(ImagePrompt(model="free", text="a fox", height=20))
+    assert read(image)[:2] == (10, 20)
+    with pytest.raises(BadRequest, match=r"Supported sizes are: \['20x10', '10x20'\]"):
+        await backend.draw(ImagePrompt(model="free", text="a fox", width=30))
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"format": "jpeg"}, "output_format"),
+        ({"format": "webp"}, "output_format"),
+        ({"background": "transparent"}, "background"),
+    ],
+)
+async def test_what_needs_a_library_is_refused(more: dict[str, Any], param: str) -> None:
+    with pytest.raises(Unsupported) as refusal:
+        await ScriptedImageBackend(("free",)).draw(ImagePrompt(model="free", text="x", **more))
+    assert refusal.value.param == param
+
+
+async def test_two_are_drawn_at_a_time_and_few_may_wait() -> None:
+    gate, painting = threading.Event(), threading.Semaphore(0)
+
+    def paint(sheet: Sheet) -> bytes:
+        painting.release()
+        assert gate.wait(20)
+        return b"a picture"
+
+    backend = ScriptedImageBackend(("free",), painter=paint)
+    refused = 0
+
+    async def draw_one() -> None:
+        nonlocal refused
+        try:
+            await backend.draw(ImagePrompt(model="free", text="a fox"))
+        except Overloaded:
+            refused += 1
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(70):
+                tasks.start_soon(draw_one)
+            while refused < 4:
+                await anyio.lowlevel.checkpoint()
+            for _ in range(2):
+                assert await anyio.to_thread.run_sync(painting.acquire, True, 10)
+            assert not painting.acquire(blocking=False)
+            gate.set()
+    assert refused == 4
