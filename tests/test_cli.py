@@ -8,11 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import ollama
+import openai
 import pytest
 
-from llmount.server import ModelSpec, SpecError, assemble
+from llmount.server import ModelSpec, SpecError, configuration
 from tests.serving import Served, serve
 
 
@@ -99,8 +102,8 @@ def test_a_path_to_a_gguf_is_named_by_its_stem(tmp_path: Path) -> None:
 
 
 def test_two_models_of_one_name_are_refused() -> None:
-    with pytest.raises(SpecError, match="two models are called 'echo'"):
-        assemble([ModelSpec.parse("echo"), ModelSpec.parse("echo=echo")])
+    with pytest.raises(SpecError, match="two models are called 'Echo:latest'"):
+        configuration([ModelSpec.parse("echo"), ModelSpec.parse("Echo:latest=echo")])
 
 
 def test_a_wrong_model_on_the_command_line_is_one_line_and_status_1() -> None:
@@ -109,6 +112,25 @@ def test_a_wrong_model_on_the_command_line_is_one_line_and_status_1() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("llmount: cannot understand the model 'nope'")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_models_of_a_command_line_are_a_configuration() -> None:
+    specs = ["a=echo", "b=echo", "m=ollama:x@http://one", "ollama:y@http://two", "smollm2"]
+
+    config = configuration(
+        [*map(ModelSpec.parse, specs), ModelSpec.parse("openai:z@http://h/v1")],
+        environment={"OPENAI_API_KEY": "sk-secret"},
+    )
+
+    assert [(each.name, each.type, each.models) for each in config.providers] == [
+        ("echo", "echo", {"a": "echo", "b": "echo"}),
+        ("ollama", "ollama", {"m": "x"}),
+        ("ollama", "ollama", {"y": "y"}),
+        ("llamacpp", "llamacpp", {"smollm2": "smollm2"}),
+        ("openai", "openai", {"z": "z"}),
+    ]
+    assert config.providers[-1].options == {"url": "http://h/v1", "key": "sk-secret"}
+    assert "sk-secret" not in repr(config)
 
 
 def test_a_taken_port_is_told_and_ends_the_command(served: Served) -> None:
@@ -186,3 +208,153 @@ def test_sigterm_lets_a_running_answer_finish_and_ends_cleanly() -> None:
     assert received.endswith(b"0\r\n\r\n")
     assert status in (0, -15)
     assert not any("Traceback" in line for line in served.printed)
+
+
+# A configuration file
+
+GATEWAY = """
+[server]
+port = 1
+list_timeout = 1
+
+[keys]
+env = "GATEWAY_KEYS"
+
+[limits]
+requests = 1
+
+[providers.one]
+type = "openai"
+url = "{one}/v1"
+models = {{alpha = "echo"}}
+
+[providers.two]
+type = "ollama"
+url = "{two}"
+
+[providers.dead]
+type = "ollama"
+url = "http://127.0.0.1:9"
+models = []
+
+[[models]]
+name = "chat"
+members = [
+    {{provider = "dead", model = "echo"}},
+    {{provider = "one", model = "echo", tier = 1}},
+    {{provider = "two", model = "echo", tier = 1}},
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Iterator[Served]:
+    """A server of a file, before two others."""
+    file = tmp_path_factory.mktemp("gateway") / "llmount.toml"
+    with serve("--model", "echo") as other:
+        file.write_text(GATEWAY.format(one=served.url, two=other.url))
+        arguments = ("--config", str(file), "--limit-requests", "1000")
+        with serve(*arguments, environment={"GATEWAY_KEYS": "sk-gateway"}) as gateway:
+            yield gateway
+
+
+HEADERS = {"Authorization": "Bearer sk-gateway"}
+
+
+def test_options_win_over_the_file(gateway: Served) -> None:
+    answer = httpx.get(f"{gateway.url}/v1/models", headers=HEADERS, timeout=20)
+
+    assert not gateway.url.endswith(":1")
+    assert answer.headers["x-ratelimit-limit-requests"] == "1000"
+
+
+def test_the_keys_of_the_file_are_demanded(gateway: Served) -> None:
+    assert httpx.get(f"{gateway.url}/v1/models", timeout=20).status_code == 401
+    assert any("$KEY" in line for line in gateway.printed)
+
+
+@pytest.mark.parametrize("model", ["chat", "alpha", "two/echo"])
+def test_clients_of_openai_reach_the_servers_behind_a_gateway(gateway: Served, model: str) -> None:
+    messages: Any = [{"role": "user", "content": "Hello there"}]
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-gateway", timeout=20) as client:
+        whole = client.chat.completions.create(model=model, messages=messages)
+        stream = client.chat.completions.create(model=model, messages=messages, stream=True)
+        pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+        response = client.responses.create(model=model, input="Hello there")
+        listed = [each.id for each in client.models.list()]
+
+    assert whole.choices[0].message.content == "".join(pieces) == "Hello there"
+    assert response.output_text == "Hello there"
+    assert model in listed
+
+
+@pytest.mark.parametrize("model", ["chat", "alpha", "two/echo"])
+def test_clients_of_ollama_reach_the_servers_behind_a_gateway(gateway: Served, model: str) -> None:
+    client = ollama.Client(gateway.url, headers=HEADERS, timeout=20)
+    messages = [{"role": "user", "content": "Hello there"}]
+    try:
+        pieces = [each.message.content or "" for each in client.chat(model, messages, stream=True)]
+        whole = client.generate(model, "Hello there").response
+        listed = [each.model for each in client.list().models]
+    finally:
+        client._client.close()
+
+    assert "".join(pieces) == whole == "Hello there"
+    assert f"{model}:latest" in listed
+
+
+def test_a_check_that_connects_says_who_answers(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "llmount.toml"
+    file.write_text(GATEWAY.format(one=served.url, two=served.url).replace("GATEWAY_KEYS", "HOME"))
+    file.write_text(file.read_text().replace('[keys]\nenv = "HOME"\n', ""))
+
+    done = run("config", "check", str(file), "--connect")
+
+    assert done.returncode == 1
+    assert [line.split(maxsplit=2) for line in done.stdout.splitlines()[1:]] == [
+        ["one", "openai", "5 models"],
+        ["two", "ollama", "2 models"],
+        ["dead", "ollama", "the upstream cannot be reached"],
+    ]
+
+
+def test_a_check_ends_with_1_if_something_is_wrong_and_0_if_not(tmp_path: Path) -> None:
+    good, wrong = tmp_path / "good.toml", tmp_path / "wrong.toml"
+    good.write_text('[providers.here]\ntype = "echo"\n')
+    wrong.write_text('[providers.here]\ntype = "ehco"\nmodles = ["a"]\n')
+
+    assert (run("config", "check", str(good)).returncode) == 0
+    done = run("config", "check", str(wrong))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"{wrong}:2: providers.here.type: must be one of")
+    assert "did you mean 'echo'?" in done.stdout
+
+
+def test_a_wrong_file_is_not_served(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('[providers.here]\ntype = "echo"\n[server]\nprot = 1\n')
+
+    done = run("serve", "--config", str(wrong))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{wrong}:4: server.prot: is not known here; did you mean 'port'?\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "told"),
+    [
+        (["--model", "echo"], 2, "not allowed with argument --config"),
+        (["--engine", "llamacpp"], 1, "--engine goes with --model"),
+    ],
+)
+def test_a_file_and_models_do_not_go_together(
+    tmp_path: Path, more: list[str], status: int, told: str
+) -> None:
+    done = run("serve", "--config", str(tmp_path / "llmount.toml"), *more)
+
+    assert done.returncode == status
+    assert told in done.stderr
+
+
+def test_the_schema_is_printed_as_json() -> None:
+    assert json.loads(run("config", "schema").stdout)["title"] == "llmount configuration"

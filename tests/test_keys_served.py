@@ -14,7 +14,7 @@ import ollama
 import openai
 import pytest
 
-from llmount.server import KeyFileError, read_keys
+from llmount.config import KeyFileError, read_keys
 from tests.serving import Served, serve
 
 KEY, OTHER = "sk-from-a-file-0123456789", "sk-from-a-variable-0123456789"

