@@ -39,7 +39,7 @@ from .upstream import (
 )
 from .upstream_errors import fault_of, judge
 
-__all__ = ["OPENAI", "Answer", "error", "models"]
+__all__ = ["OPENAI", "Answer", "WholeBody", "error", "models"]
 
 
 # Answers
@@ -108,12 +108,15 @@ class Answer:
         return error(status, chunk, self._model)
 
     def _keep(self, fields: dict[str, JSON]) -> None:
-        # What says nothing must not replace what does: ids and usages come and go.
-        self._whole |= {name: value for name, value in fields.items() if value}
+        for name, value in fields.items():
+            # What says nothing must not replace what does: ids and usages come and go.
+            if value or name not in self._whole:
+                self._whole[name] = value
 
     def _choice(self, choice: dict[str, JSON]) -> list[Event]:
         self._begun = True
-        self._keep({"usage": choice.get("usage")})
+        if usage := choice.get("usage"):
+            self._keep({"usage": usage})
         message = object_of(choice.get("message"))
         delta = object_of(choice.get("delta")) or message
         events: list[Event] = []
@@ -173,11 +176,11 @@ class Answer:
                 prompt=_nanoseconds(timings.get("prompt_ms")),
                 completion=_nanoseconds(timings.get("predicted_ms")),
             ),
-            raw=self._raw(reason),
+            raw=self._raw(),
         )
         return [*missing, finish]
 
-    def _raw(self, reason: FinishReason) -> dict[str, JSON]:
+    def _raw(self) -> dict[str, JSON]:
         """The answer that would have come if it had not been streamed."""
         texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
         choice: dict[str, JSON] = {"index": 0}
@@ -189,7 +192,7 @@ class Answer:
             if self._calls:
                 choice["message"]["tool_calls"] = self._calls.whole()
         choice["logprobs"] = {"content": self._logprobs} if self._logprobs else None
-        choice["finish_reason"] = reason
+        choice["finish_reason"] = self._reason or None
         raw = {name: value for name, value in self._whole.items() if name != "obfuscation"}
         raw["object"] = "chat.completion" if "message" in choice else "text_completion"
         raw["choices"] = [choice]
@@ -247,7 +250,7 @@ def error(status: int, body: JSON, model: str) -> ApiError:
     return judge(fault_of(status, body, model), {})
 
 
-class _Whole:
+class WholeBody:
     """Decodes an answer that is not streamed: to the events that it stands for."""
 
     def __init__(self) -> None:
@@ -265,7 +268,7 @@ _EVENTS: Final = framing_of("text/event-stream")
 
 OPENAI: Final = Client(
     request=request,
-    decoder=lambda media_type: _Whole() if media_type == "application/json" else _EVENTS.decoder(),
+    decoder=lambda media_type: WholeBody() if media_type == "application/json" else _EVENTS.decoder(),
     answer=Answer,
     error=error,
     models_path="/models",

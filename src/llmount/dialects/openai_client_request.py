@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import mimetypes
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from ..errors import Unsupported
+from ..media import data_url, image_type
 from ..types import (
     JSON,
     AudioPart,
@@ -21,7 +21,7 @@ from ..types import (
 )
 from .upstream import base64_text, settings_of
 
-__all__ = ["HOSTED", "SELF_HOSTED", "request"]
+__all__ = ["EFFORTS", "HOSTED", "SELF_HOSTED", "request"]
 
 _STANDARD: Final = {
     name: name for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
@@ -116,7 +116,7 @@ def _chat(prompt: Prompt) -> dict[str, JSON]:
         schema = {"name": "answer", "schema": dict(prompt.format)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if prompt.reasoning is not None:
-        body["reasoning_effort"] = _EFFORTS.get(prompt.reasoning, prompt.reasoning)
+        body["reasoning_effort"] = EFFORTS.get(prompt.reasoning, prompt.reasoning)
     if prompt.logprobs is not None:
         body["logprobs"] = True
         if prompt.logprobs:
@@ -124,7 +124,7 @@ def _chat(prompt: Prompt) -> dict[str, JSON]:
     return body
 
 
-_EFFORTS: Final[Mapping[bool | str, str]] = {True: "medium", False: "none"}
+EFFORTS: Final[Mapping[bool | str, str]] = {True: "medium", False: "none"}
 
 
 def _tools(prompt: Prompt) -> dict[str, JSON]:
@@ -181,7 +181,7 @@ def _part(part: Part) -> JSON:
         case TextPart(text):
             return {"type": "text", "text": text}
         case ImagePart():
-            url = part.url or _data_url(_image_type(part.data or b""), part.data or b"")
+            url = part.url or data_url(image_type(part.data or b""), part.data or b"")
             image = {"url": url, **({"detail": part.detail} if part.detail else {})}
             return {"type": "image_url", "image_url": image}
         case AudioPart():
@@ -193,22 +193,7 @@ def _part(part: Part) -> JSON:
                 file["file_id"] = part.file_id
             if part.data is not None:
                 media_type, _ = mimetypes.guess_type(part.filename or "")
-                file["file_data"] = _data_url(media_type or "application/pdf", part.data)
+                file["file_data"] = data_url(media_type or "application/pdf", part.data)
             if part.filename is not None:
                 file["filename"] = part.filename
             return {"type": "file", "file": file}
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64_text(data)}"
-
-
-_IMAGE_TYPES: Final = (
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"GIF8"), "image/gif"),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
-)
-
-
-def _image_type(data: bytes) -> str:
-    return next((name for start, name in _IMAGE_TYPES if start.match(data)), "image/png")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import ApiError, BackendError
-from ..jsontext import dumps
 from ..types import JSON, Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from .responses_errors import envelope, failure
 from .responses_form import form
-from .responses_items import Call, Item, Message, Reasoning, Said, Summary
+from .responses_items import Call, Item, Message, Numbered, Reasoning, Said, Summary
 
 __all__ = ["ResponseCodec"]
 
@@ -29,7 +28,7 @@ class ResponseCodec:
         self.finished = False
         self._form = form(body)
         self._thinks = Summary if self._form["reasoning"]["summary"] else Reasoning
-        self._number = 0
+        self._item = Numbered()
         self._output: list[Item] = []
         self._calls: dict[int, Call] = {}
         self._response: JSON = None
@@ -59,14 +58,6 @@ class ResponseCodec:
             self._item("response.failed", {"response": response}),
         ]
 
-    def _item(self, type_: str, fields: Mapping[str, JSON]) -> JSON:
-        number = self._number
-        self._number += 1
-        return {
-            "event": type_,
-            "data": dumps({"type": type_, "sequence_number": number, **fields}),
-        }
-
     def _said(self, event: Event) -> Iterator[Said]:
         if self._response is None:
             self._response = self._shown("in_progress")
@@ -84,9 +75,9 @@ class ResponseCodec:
             yield from self._finish(event)
 
     def _write(self, kind: type[Any], delta: TextDelta | ReasoningDelta) -> Iterator[Said]:
-        item: Any = next(self._open(), None)
+        item: Any = next((each for each in self._open() if not isinstance(each, Call)), None)
         if not isinstance(item, kind):
-            yield from self._close(*self._open())
+            yield from self._close(*self._left())
             item = kind(len(self._output))
             yield from self._begin(item)
         yield item.write(delta)
@@ -94,9 +85,7 @@ class ResponseCodec:
     def _call(self, delta: ToolCallDelta) -> Iterator[Said]:
         call = self._calls.get(delta.index)
         if call is None:
-            # A backend may write several calls in turns: one that it has left may go on.
-            done = (item for item in self._open() if not isinstance(item, Call) or item.complete)
-            yield from self._close(*done)
+            yield from self._close(*self._left())
             call = self._calls[delta.index] = Call(len(self._output), delta)
             yield from self._begin(call)
         if delta.arguments:
@@ -126,6 +115,11 @@ class ResponseCodec:
 
     def _open(self) -> Iterator[Item]:
         return (item for item in self._output if item.status == "in_progress")
+
+    def _left(self) -> Iterator[Item]:
+        """What is done once something else begins. A call may go on: a backend may write
+        several in turns, or something else in between."""
+        return (item for item in self._open() if not isinstance(item, Call) or item.complete)
 
     def _shown(
         self, status: str, *, error: JSON = None, reason: str | None = None, usage: JSON = None

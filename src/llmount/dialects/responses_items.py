@@ -6,14 +6,29 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, TypeAlias
 
-from ..jsontext import loads
+from ..jsontext import dumps, loads
 from ..types import JSON, ReasoningDelta, TextDelta, ToolCallDelta
-from .openai import token_logprobs
+from .openai_answer import token_logprobs
 
-__all__ = ["Call", "Item", "Message", "Reasoning", "Said", "Summary"]
+__all__ = ["Call", "Item", "Message", "Numbered", "Reasoning", "Said", "Summary"]
 
 Said: TypeAlias = tuple[str, Mapping[str, JSON]]
 """An event of the stream: its type, and its fields but for the number."""
+
+
+class Numbered:
+    """Makes the events of one stream its items: named after their type, numbered from 0."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def __call__(self, type_: str, fields: Mapping[str, JSON]) -> JSON:
+        number = self._number
+        self._number += 1
+        return {
+            "event": type_,
+            "data": dumps({"type": type_, "sequence_number": number, **fields}),
+        }
 
 
 class Item:

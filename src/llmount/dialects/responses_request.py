@@ -14,12 +14,12 @@ from ..types import (
     Part,
     Prompt,
     Role,
-    Sampling,
     TextPart,
     Tool,
     ToolCall,
 )
 from .openai_request import bytes_of
+from .sampling import sampling
 
 __all__ = ["prompt"]
 
@@ -39,23 +39,13 @@ def prompt(body: JSON) -> Prompt:
     return Prompt(
         model=body["model"],
         messages=tuple(_messages(body)),
-        sampling=_sampling(body),
+        sampling=sampling(body, "temperature", "top_p", max_tokens="max_output_tokens"),
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=body["parallel_tool_calls"],
         format=_format((body.get("text") or {}).get("format")),
         reasoning=False if effort == "none" else effort,
         logprobs=int(body.get("top_logprobs") or 0) if with_logprobs else None,
-    )
-
-
-def _sampling(body: JSON) -> Sampling:
-    # JSON Schema takes 64.0 for an integer.
-    limit = body.get("max_output_tokens")
-    return Sampling(
-        max_tokens=None if limit is None else int(limit),
-        temperature=body.get("temperature"),
-        top_p=body.get("top_p"),
     )
 
 
@@ -168,7 +158,7 @@ def _joined(turn: Message, said: Message) -> Message | None:
 def _checked(turn: Message, last: JSON) -> Message:
     if last.get("type") == "reasoning":
         raise BadRequest(
-            f"Item '{last.get('id') or ''}' of type 'reasoning' was provided without its "
+            f"Item '{(last.get('id') or '')[:64]}' of type 'reasoning' was provided without its "
             "required following item.",
             param="input",
         )

@@ -7,6 +7,7 @@ overlooked, while an answer that is incomplete or makes no sense is a `BackendEr
 from __future__ import annotations
 
 import base64
+import binascii
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,6 +19,7 @@ from ..types import JSON, Sampling, TokenLogprob
 __all__ = [
     "array",
     "base64_text",
+    "bytes_of",
     "call_id",
     "count",
     "cut_off",
@@ -73,6 +75,16 @@ def array(value: JSON) -> list[dict[str, JSON]]:
 def count(value: JSON) -> int:
     """A number that counts something, 0 where there is none."""
     return int(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def bytes_of(value: JSON) -> bytes:
+    """What is there in base64. Raises BackendError for nothing, and for what is not."""
+    if not isinstance(value, str) or not value:
+        raise malformed()
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise malformed() from None
 
 
 def text_of(value: JSON) -> str:
