@@ -1,7 +1,9 @@
 """Pages of the documentation: their blocks, what is shown in them, and running them.
 
 Python blocks of a page are one test file for pytest, in their order. A block that begins
-with `# name.py` is a file of that name instead, for others to import or to serve.
+with `# name.py` is a file of that name instead, for others to import or to serve; so is a
+TOML block that begins with `# name.toml`. One that
+begins with the path of a file in `examples/` or `tests/` is a part of that file, word for word.
 
 Console blocks are run command by command: `llmount` and `uvicorn` for real, on a free
 port, and `curl` against the server that was started last. A model that a machine may lack
@@ -13,12 +15,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,7 @@ from tests.tiny_gguf import write_bigram
 
 __all__ = ["blocks_of", "run_page", "run_python", "values_of"]
 
+ROOT = Path(__file__).parents[1]
 SECONDS = 60
 ADDRESS = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8000")
 NOT_RUN = {".", "cd", "git", "llmount pull", "mkdocs", "pip", "python", "ruff", "tox"}
@@ -51,7 +55,16 @@ class Block:
     @property
     def file(self) -> str | None:
         """The name of the file that it is, if it is one."""
-        match = re.match(r"# ([\w/]+\.py)\n", self.text) if self.language == "python" else None
+        suffix = {"python": "py", "toml": "toml"}.get(self.language)
+        if suffix is None or self.quoted:
+            return None
+        match = re.match(rf"# ([\w/]+\.{suffix})\n", self.text)
+        return match and match[1]
+
+    @property
+    def quoted(self) -> str | None:
+        """The path of the file in this repository that it is a part of, if so."""
+        match = re.match(r"# ((?:examples|tests)/[\w/.-]+)\n", self.text)
         return match and match[1]
 
 
@@ -87,7 +100,7 @@ def values_of(text: str) -> list[Any]:
     """The JSON values in a text, one after the other; events without what is around them."""
     values: list[Any] = []
     while text := text.strip():
-        text = text.removeprefix("data: ")
+        text = text.removeprefix("data:").lstrip()
         if text.startswith((SOME, "[DONE]")):
             value, _, text = text.partition("\n")
         else:
@@ -152,6 +165,10 @@ class Run:
         words = words[len(environment) :]
         match words:
             case ["llmount", "serve", *arguments]:
+                arguments = [
+                    str(self.folder / word) if word.endswith(".toml") else word
+                    for word in arguments
+                ]
                 arguments, self.played = _without_models(arguments)
                 server = serve(*arguments, environment=environment)
                 self.url = self.stack.enter_context(server).url
@@ -166,7 +183,7 @@ class Run:
                 *arguments, file = arguments if ">" in arguments else [*arguments, ""]
                 if file:
                     arguments.remove(">")
-                done = run_python(["-m", "llmount", *arguments], self.folder)
+                done = run_python(["-m", "llmount", *arguments], self.folder, environment)
                 assert not done.stderr, done.stderr
                 if file:
                     (self.folder / file).write_text(done.stdout, encoding="utf-8")
@@ -243,7 +260,7 @@ def _without_models(arguments: Sequence[str]) -> tuple[list[str], bool]:
             next(words)
         else:
             kept.append(word)
-    if "--model" not in kept:
+    if not {"--model", "--config"} & {*kept}:
         return [*kept, "--model", "smollm2=echo"], True
     return kept, played
 
@@ -255,7 +272,7 @@ def _uvicorn(target: str, folder: Path) -> Iterator[str]:
         # The child has the only listening socket, so that its death is a refused connection.
         process = subprocess.Popen(
             [sys.executable, "-B", "-m", "uvicorn", target, "--fd", str(listener.fileno())],
-            cwd=folder,
+            cwd=ROOT if target.startswith("examples.") else folder,
             pass_fds=[listener.fileno()],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -269,10 +286,14 @@ def _uvicorn(target: str, folder: Path) -> Iterator[str]:
         assert "Traceback" not in log, log
 
 
-def run_python(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """environment: variables besides those that there are."""
     return subprocess.run(
         [sys.executable, "-B", *arguments],
         cwd=folder,
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -304,8 +325,14 @@ def run_page(page: Path, folder: Path) -> None:
     with ExitStack() as stack:
         run = Run(folder, stack)
         for block in blocks_of(page):
-            if block.file:
+            if block.quoted:
+                rest = block.text.partition("\n")[2]
+                whole = (ROOT / block.quoted).read_text(encoding="utf-8")
+                assert rest in whole, f"line {block.line}: not in {block.quoted}"
+            elif block.file:
                 (folder / block.file).write_text(block.text, encoding="utf-8")
+                if block.language != "python":
+                    continue
                 module = block.file.removesuffix(".py").replace("/", ".")
                 done = run_python(["-W", "error", "-m", module], folder)
                 assert done.returncode == 0, f"line {block.line}: {done.stderr}"
