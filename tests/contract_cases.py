@@ -14,6 +14,7 @@ import yaml
 from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, errors, generate_app
 from llmount.app import App
 from llmount.backends.echo import Fail, Step
+from llmount.backends.speech import ScriptedSpeechBackend, ScriptedTranscriptionBackend
 from llmount.types import (
     EmbeddingPrompt,
     Embeddings,
@@ -156,8 +157,20 @@ class InMemory(Scripted):
 
 
 def images(case: Case) -> Mapping[str, Any]:
-    failure = raised(case["drawing"]["fail"]) if "drawing" in case else None
-    return {"failure": failure}
+    drawing = case.get("drawing", {})
+    told = {"failure": raised(drawing["fail"])} if "fail" in drawing else {}
+    return told | {key: drawing[key] for key in ("models",) if key in drawing}
+
+
+def sound(case: Case) -> Mapping[str, Any]:
+    """Who speaks and who listens; some answer to the names that requests have by default."""
+    failure = raised(case["sounding"]["fail"]) if "sounding" in case else None
+    translations = {"de": {"Hi": "Hallo"}}
+    speaker = ScriptedSpeechBackend(["tones", "llama-2:latest"], failure=failure)
+    listener = ScriptedTranscriptionBackend(
+        ["tones", "whisper-1:latest"], translations=translations, failure=failure
+    )
+    return {"speech": {"hf": speaker}, "transcription": {"whisper": listener}}
 
 
 def _generate(case: Case, backend: Scripted, options: Mapping[str, Any]) -> App:
@@ -167,12 +180,19 @@ def _generate(case: Case, backend: Scripted, options: Mapping[str, Any]) -> App:
     return generate_app(backend, images=painter, **options)
 
 
+def _chat(case: Case, backend: Scripted, options: Mapping[str, Any]) -> App:
+    """It draws where the case says how."""
+    painter = ScriptedImageBackend(**images(case)) if "drawing" in case else None
+    return chat_app(backend, images=painter, **options)
+
+
 SERVERS: Mapping[str, Callable[[Case, Scripted, Mapping[str, Any]], App]] = {
     "generate": _generate,
-    "chat": lambda case, backend, options: chat_app(backend, **options),
+    "chat": _chat,
     "ai": lambda case, backend, options: ai_app(
         {"mine": backend, "ollama": backend, "openai": backend},
         images={"openai": ScriptedImageBackend(**images(case)), "easel": ScriptedImageBackend()},
+        **sound(case),
         **options,
     ),
 }

@@ -7,19 +7,21 @@ from typing import Any
 
 from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, generate_app
 from llmount.app import App
+from llmount.backends.speech import ScriptedSpeechBackend, ScriptedTranscriptionBackend
 from llmount.contract import Contract, Operation
+from llmount.types import Backend
 
-__all__ = ["MODELS", "SERVED", "app", "bodies", "carriers", "operations", "resolve"]
+__all__ = ["MODELS", "SERVED", "app", "bodies", "carriers", "named", "operations", "resolve"]
 
 SERVED = ("ai/geenii", "chat/openai", "generate/ollama")
 """The dialects that are tested in depth, one of each family."""
 
 MODELS: Mapping[str, Sequence[str]] = {
     "generate": ["echo"],
-    "chat": ["echo"],
-    "ai": ["mine:echo", "openai:dall-e-2"],
+    "chat": ["echo", "dall-e-2"],
+    "ai": ["mine:echo", "hf:llama-2:latest", "whisper:whisper-1:latest", "openai:dall-e-2"],
 }
-"""Models that answer, by family; the last one of `ai` draws."""
+"""Models that answer, by family; the last one of `chat` and of `ai` draws."""
 
 
 def operations(*, with_body: bool = False) -> Iterator[tuple[str, str]]:
@@ -30,21 +32,27 @@ def operations(*, with_body: bool = False) -> Iterator[tuple[str, str]]:
                 yield name, operation.id
 
 
-def app(name: str, **options: Any) -> App:
-    """An app of the document over backends that echo, for every model of its examples."""
+def app(name: str, backend: Backend | None = None, **options: Any) -> App:
+    """An app of the document over a backend for every model of its examples, or one that
+    echoes."""
     family, _, dialect = name.partition("/")
-    backend = EchoBackend(models=sorted({*_named(name), "echo"}))
+    backend = backend or EchoBackend(models=named(name))
     options["dialect"] = dialect
     match family:
         case "generate":
-            images = ScriptedImageBackend(["stable-diffusion"])
-            return generate_app(backend, images=images, **options)
+            if name in SERVED:
+                options["images"] = ScriptedImageBackend(["stable-diffusion"])
+            return generate_app(backend, **options)
         case "chat":
+            if name in SERVED:
+                options["images"] = ScriptedImageBackend()
             return chat_app(backend, **options)
     drawing = ScriptedImageBackend()
     return ai_app(
         {"mine": backend, "ollama": backend, "openai": backend},
         images={"openai": drawing},
+        speech={"hf": ScriptedSpeechBackend(["llama-2:latest"])},
+        transcription={"whisper": ScriptedTranscriptionBackend(["whisper-1:latest"])},
         **options,
     )
 
@@ -72,6 +80,11 @@ def resolve(contract: Contract, node: Any) -> Any:
         for key in steps:
             node = node[key]
     return node
+
+
+def named(name: str) -> Sequence[str]:
+    """The models of the document's examples, as a backend has them, and `echo`."""
+    return sorted({*filter(None, _named(name)), "echo"})
 
 
 def _named(name: str) -> Iterator[str]:

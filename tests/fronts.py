@@ -135,8 +135,12 @@ def _read_openai(heard: Heard, items: list[Any]) -> None:
 
 
 def _read_geenii(heard: Heard, items: list[Any]) -> None:
-    (item,) = items
-    heard.error, heard.text, heard.more = item["error"], item.get("output_text", ""), item
+    if "type" not in items[0]:
+        (item,) = items
+        heard.error, heard.text, heard.more = item["error"], item.get("output_text", ""), item
+        return
+    heard.text = "".join(each.get("delta", "") for each in items)
+    heard.error, heard.more = items[-1].get("error"), items[-1].get("response")
 
 
 _QUESTION = [{"role": "user", "content": "Say something"}]
@@ -149,12 +153,7 @@ FRONTS: Mapping[str, tuple[Mapping[str, Any], Callable[[Heard, list[Any]], None]
 }
 """By path: a question, and how its answer is read."""
 
-FORMS = [
-    (path, stream)
-    for path in FRONTS
-    for stream in (True, False)
-    if not (stream and path == "/ai/v1/completion")
-]
+FORMS = [(path, stream) for path in FRONTS for stream in (True, False)]
 """Each front, streamed or whole."""
 
 
@@ -163,11 +162,9 @@ async def ask(
 ) -> Heard:
     """What the front at `path` answers. `more` is put into the request's body."""
     question, read = FRONTS[path]
-    body = {"model": model, **question, **more}
+    body = {"model": model, **question, **more, "stream": stream}
     if path == "/ai/v1/completion":
         body["model"] = f"up:{model}"
-    else:
-        body["stream"] = stream
     if stream and path == "/v1/chat/completions":
         body["stream_options"] = {"include_usage": True}
     with anyio.fail_after(10):
@@ -181,7 +178,7 @@ def _items(response: httpx.Response) -> list[Any]:
     match response.headers["content-type"].partition(";")[0]:
         case "text/event-stream":
             frames = response.text.removesuffix("\n\n").split("\n\n")
-            data = [frame.removeprefix("data: ") for frame in frames]
+            data = [frame.rpartition("\n")[2].removeprefix("data: ") for frame in frames]
             return [each if each == "[DONE]" else json.loads(each) for each in data]
         case "application/x-ndjson":
             return [json.loads(line) for line in response.text.removesuffix("\n").split("\n")]

@@ -37,7 +37,7 @@ def minimal(name: str, operation_id: str) -> dict[str, Any]:
     """The first example of the request, for a model that answers."""
     family = name.partition("/")[0]
     operation = Contract.load(name).operations[operation_id]
-    drawing = family == "ai" and "image" in operation.path
+    drawing = family != "generate" and "image" in operation.path
     first: dict[str, Any] = bodies(name, operation)[0]
     return {**first, "model": MODELS[family][-1 if drawing else 0]}
 

@@ -154,13 +154,17 @@ def test_what_events_carry_is_in_the_place_of_their_text() -> None:
         ("both", "/of//by/y", None),
         ("name", "/names/owner/name:tag", {"name": "owner/name:tag"}),
         ("name", "/names/", None),
+        ("inner", "/of/owner/name/all", {"one": "owner/name"}),
+        ("inner", "/of//all", None),
         ("name", "/Names/x", None),
     ],
 )
-def test_a_last_parameter_takes_the_rest_of_the_path(
+def test_a_lone_or_last_parameter_takes_all_there_is(
     operation: str, path: str, params: dict[str, str] | None
 ) -> None:
-    pattern = tiny().operations[operation].pattern
+    inner = {"/of/{one}/all": {"get": {"operationId": "inner", "responses": {}}}}
+    contract = tiny(paths=inner) if operation == "inner" else tiny()
+    pattern = contract.operations[operation].pattern
     assert pattern is not None
     match = pattern.fullmatch(path)
     assert (match and match.groupdict()) == params

@@ -4,7 +4,7 @@
     method, path: the operation's own, unless told (its id is the file's name)
     json | body | base64: the request's body as a value, as text, or as any bytes
     headers: of the request
-    models, resident, drawing, max_body: what differs from the usual server (`SERVERS`)
+    models, resident, drawing, sounding, max_body: what differs from the usual server (`SERVERS`)
     key: what is sent as a key, null for none; keys are checked where this is told and where
         the document demands it, and a good one is then sent unless told
     limits, after: what may be used, and how many such requests have come before
@@ -56,12 +56,18 @@ from tests.contract_cases import (
 )
 
 ALL = [(name, operation, case) for name in names() for operation, case in cases_of(name)]
+REFUSALS = (401, 403, 429)
+"""What a host application answers in an app's name, whatever the operation."""
+
+BARRED = "sk-barred"
+
 OF_REQUESTS = (
     "BodyTooLarge",
     "InvalidRequest",
     "MalformedBody",
     "MethodNotAllowed",
     "RouteNotFound",
+    "UnknownFields",
     "UnsupportedMediaType",
 )
 """The errors that no backend raises: the server itself finds them."""
@@ -147,6 +153,14 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
     options |= access(operation, case)
     family, _, dialect = name.partition("/")
     app = SERVERS[family](case, backend, {"dialect": dialect, "check_answers": True, **options})
+    found, answered = await faults(contract, operation, case, backend, app)
+    assert found == [], answered
+
+
+async def faults(
+    contract: Contract, operation: Operation, case: Case, backend: Scripted, app: App
+) -> tuple[list[str], str]:
+    """What is not as the case has it, and the text of the answer."""
     for _ in range(case.get("after", 0)):
         await answer(app, request(operation, case))
     response = await answer(app, request(operation, case))
@@ -156,7 +170,7 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
     if "path" not in case and "undocumented" not in case:
         found.extend(undocumented(contract, operation, response))
     if "items" in case:
-        found.extend(_compare_stream(name, operation, response, case, seen))
+        found.extend(_compare_stream(contract.name, operation, response, case, seen))
     elif "text" in case:
         found.extend(differences(response.text, case["text"], seen=seen))
     else:
@@ -170,7 +184,7 @@ async def test_the_answer_is_as_the_case_has_it(name: str, operation_id: str, ca
             prompts = [dataclasses.asdict(each) for each in given]
             found.extend(differences(prompts, case[key], key, seen=seen, ordered=False))
     found.extend(differences(backend.told, case.get("told", []), "told", seen=seen))
-    assert found == [], response.text
+    return found, response.text
 
 
 def _compare_stream(
@@ -184,8 +198,8 @@ def _compare_stream(
     assert response.content == b"".join(map(framing_of(stream.framing).encode, items))
     for violation in stream.schema.violations(items):
         yield f"the stream as a whole: {violation.message}"
-    if name in STREAM_RULES:
-        yield from STREAM_RULES[name](items, case["json"])
+    if rule := STREAM_RULES.get(f"{name} {operation.id}"):
+        yield from map(str, rule(items, case.get("json")))
     if stream.name.startswith("text/event-stream"):
         items = [_carried(item) for item in items]
     yield from differences(items, case["items"], seen=seen)
@@ -222,8 +236,14 @@ def test_every_documented_status_has_a_case_or_a_reason(name: str) -> None:
     }
     seen = {f"{operation} {case.get('status', 200)}" for operation, case in cases_of(name)}
     # What the host refuses is the same everywhere, and tried below.
-    seen |= {f"{id} {status}" for id in Contract.load(name).operations for status in (401, 429)}
+    seen |= {f"{id} {status}" for id in Contract.load(name).operations for status in REFUSALS}
     assert documented - seen == UNPROVOKED.get(name, {}).keys()
+
+
+def _identity(key: str) -> str | None:
+    if key == BARRED:
+        raise errors.Forbidden
+    return "somebody" if key == KEY else None
 
 
 @pytest.mark.anyio
@@ -235,9 +255,10 @@ async def test_every_operation_is_refused_as_documented(name: str) -> None:
     for operation in contract.operations.values():
         path = re.sub(r"{.*}", "echo", operation.path)
         case = {"path": path, "body": "not JSON, but nobody looks at it"}
-        options = {"dialect": dialect, "keys": [KEY], "limits": limits, "check_answers": True}
+        options = {"dialect": dialect, "keys": _identity, "limits": limits, "check_answers": True}
         app = SERVERS[family](case, Scripted(case), options)
-        for key, status in ((None, 401), ("sk-wrong", 401), (KEY, None), (KEY, 429)):
+        tried = ((None, 401), ("sk-wrong", 401), (BARRED, 403), (KEY, None), (KEY, 429))
+        for key, status in tried:
             response = await answer(app, request(operation, {**case, "key": key}))
             if status is not None:
                 assert response.status_code == status

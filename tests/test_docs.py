@@ -58,6 +58,7 @@ RAISED: Sequence[ApiError] = (
     errors.InvalidRequest(
         Violation(("model",), "type", "must be a string", expected="string", value=7)
     ),
+    errors.UnknownFields(["top_k"]),
     errors.ContextTooLong(5000, 4096),
     errors.Unsupported("tools", model="tiny", param="tools"),
     errors.Unauthenticated("Incorrect API key provided."),

@@ -20,6 +20,8 @@ import yaml
 from openapi_spec_validator import OpenAPIV32SpecValidator
 from referencing.exceptions import Unresolvable
 
+from llmount.contract import read
+
 FOLDER = Path(__file__).parents[1] / "openapi"
 PATHS = sorted(FOLDER.glob("*/*.yaml"))
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
@@ -76,10 +78,15 @@ def yaml_traps(text: str) -> Iterator[str]:
 def resolve(document: Document, node: Any) -> Any:
     """The node itself, or what its `$ref` into the same document points to."""
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):
-        steps = node["$ref"].removeprefix("#/").split("/")
-        node = document
-        for step in steps:
-            node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
+        node = pointed(document, node["$ref"])
+    return node
+
+
+def pointed(document: Document, pointer: str) -> Any:
+    """What stands there, which may be a `$ref` again."""
+    node: Any = document
+    for step in pointer.removeprefix("#/").split("/"):
+        node = node[unquote(step).replace("~1", "/").replace("~0", "~")]
     return node
 
 
@@ -206,9 +213,9 @@ def describes_operations(document: Document) -> Iterator[str]:
 
 def documents_failures(document: Document) -> Iterator[str]:
     """A dialect may call a body that breaks its schema 422 instead of 400. Any operation
-    may be refused by a host that has keys (401) and limits (429)."""
+    may be refused by a host that has keys (401), rights (403) and limits (429)."""
     for where, operation in operations(document):
-        needed: list[tuple[str, ...]] = [("401",), ("405",), ("429",), ("500",)]
+        needed: list[tuple[str, ...]] = [("401",), ("403",), ("405",), ("429",), ("500",)]
         if "requestBody" in operation:
             needed += [("400", "422"), ("413",)]
         for choice in needed:
@@ -296,7 +303,7 @@ def uses_its_components(document: Document) -> Iterator[str]:
         pointer = pending.pop()
         if pointer not in used:
             used.add(pointer)
-            pending.extend(references(resolve(document, {"$ref": pointer})))
+            pending.extend(references(pointed(document, pointer)))
     for kind, members in document.get("components", {}).items():
         for name in members if kind != "securitySchemes" else ():
             if f"#/components/{kind}/{name}" not in used:
@@ -336,7 +343,7 @@ def test_a_document_reads_the_same_with_every_yaml_loader(path: Path) -> None:
 @each_document
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_a_document_keeps_the_rule(path: Path, rule: Rule) -> None:
-    assert list(rule(load(path.read_text("utf-8")))) == []
+    assert list(rule(read(path))) == []
 
 
 # The rules themselves
@@ -369,6 +376,7 @@ paths:
               examples: {two: {dataValue: [{data: '{"n": 1}'}, {data: '[DONE]'}]}}
         '400': {$ref: '#/components/responses/Error'}
         '401': {$ref: '#/components/responses/Error'}
+        '403': {$ref: '#/components/responses/Error'}
         '405': {$ref: '#/components/responses/Error'}
         '413': {$ref: '#/components/responses/Error'}
         '429': {$ref: '#/components/responses/Error'}

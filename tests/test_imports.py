@@ -15,6 +15,7 @@ import llmount
 
 SOURCES = Path(llmount.__file__).parent
 OPTIONAL = (
+    "PIL",
     "ctransformers",
     "django",
     "httpx",

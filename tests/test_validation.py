@@ -187,6 +187,26 @@ def test_a_schema_that_is_none_is_a_value_error(engine: Engine) -> None:
 
 
 @engines
+@pytest.mark.parametrize("key", ["0", "00", "+0", "0" * 5000, "-0", "٣", "9" * 30])
+def test_a_key_of_digits_is_told_as_it_is(engine: Engine, key: str) -> None:
+    schema = Schema({"additionalProperties": {"items": {"maximum": 1}}}, engine=engine)
+
+    [found] = schema.violations({"0": [1], "+0": [1], "1": [1], key: [1, 5]})
+
+    assert found.path == (key, 1)
+    assert found.value == 5
+
+
+@engines
+def test_keys_of_the_same_number_are_told_apart(engine: Engine) -> None:
+    schema = Schema({"additionalProperties": {"maximum": 1}}, engine=engine)
+
+    found = schema.violations({"0": 1, "00": 5, "+0": 1, "000": 7})
+
+    assert [(each.path, each.value) for each in found] == [(("00",), 5), (("000",), 7)]
+
+
+@engines
 def test_of_many_faults_some_are_told(engine: Engine) -> None:
     assert len(Schema({"items": {"type": "null"}}, engine=engine).violations([0] * 10_000)) == 16
 

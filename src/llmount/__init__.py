@@ -15,6 +15,7 @@ from .backends.echo import EchoBackend
 from .backends.function import FunctionBackend, backend
 from .backends.images import ScriptedImageBackend
 from .backends.routing import RoutingBackend
+from .backends.speech import ScriptedSpeechBackend, ScriptedTranscriptionBackend
 from .contract import Contract
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Limits",
     "RoutingBackend",
     "ScriptedImageBackend",
+    "ScriptedSpeechBackend",
+    "ScriptedTranscriptionBackend",
     "__version__",
     "ai_app",
     "backend",

@@ -13,12 +13,14 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from .access import Access, Keys, KeysRequired, LimitsOf, LimitStore
+from .backends.listing import of_models
 from .contract import Contract, Operation
 from .dialects import DIALECTS
+from .dialects.openai import Unknown
 from .dialects.protocol import Dialect
 from .errors import MethodNotAllowed, RouteNotFound
 from .exchange import Exchange
-from .media import ImageBackend
+from .media import ImageBackend, SpeechBackend, TranscriptionBackend
 from .pages import document_page, try_page
 from .routing import Endpoint, Routes, Surface, allowed, route_paths
 from .streaming import Outlet, Receive, Scope, Send
@@ -59,11 +61,15 @@ class App:
     then wants one, unless its document says that it does not. limits: `Limits` for all, or
     a function from an identity to its own; "" is whoever needs no key. limit_store: where
     use is counted, if not in this process alone. max_body: bytes; larger requests are
-    refused. engine: who validates. check_answers: also hold every answer, whole or item by
-    item, to the document, and fail with a 500 if one breaks it; for tests.
+    refused. keep_alive: seconds of silence after which a stream of server-sent events gets
+    a comment, so that proxies do not cut it; before the first event it begins with status
+    200 then, and an error is told in the stream. engine: who validates. check_answers: also
+    hold every answer, whole or item by item, to the document, and fail with a 500 if one
+    breaks it; for tests.
 
     Raises `ContractMismatch` if a document and its handlers differ, `KeysRequired` if a
-    document demands keys and there are none, `ValueError` for keys that cannot be sent.
+    document demands keys and there are none, `ValueError` for keys that cannot be sent and for a
+    `keep_alive` that is no time.
     """
 
     def __init__(
@@ -74,10 +80,14 @@ class App:
         limits: LimitsOf | None = None,
         limit_store: LimitStore | None = None,
         max_body: int = MAX_BODY,
+        keep_alive: float | None = None,
         engine: Engine = "jsonschema-rs",
         check_answers: bool = False,
     ) -> None:
+        if keep_alive is not None and not keep_alive > 0:
+            raise ValueError(f"keep_alive is {keep_alive}, not a number of seconds")
         self.max_body = max_body
+        self.keep_alive = keep_alive
         self.engine: Engine = engine
         self.check_answers = check_answers
         common = None
@@ -108,7 +118,9 @@ class App:
     def _endpoint(self, surface: Surface, operation: Operation) -> Endpoint:
         if operation.body is not None:
             operation.body.compile()
-        outlet = operation.stream and Outlet.of(operation.stream, check=self.check_answers)
+        outlet = operation.stream and Outlet.of(
+            operation.stream, check=self.check_answers, keep_alive=self.keep_alive
+        )
         handler = surface.dialect.handlers[operation.id]
         return Endpoint(surface, operation, handler, outlet or None)
 
@@ -199,28 +211,45 @@ def generate_app(
     return App([("", _dialect("generate", dialect, backend, **drawing))], **options)
 
 
-def chat_app(backend: Backend, *, dialect: str | Dialect = "openai", **options: Any) -> App:
-    """`/chat/completions` and the models, over a backend; mount at `/v1`.
+def chat_app(
+    backend: Backend,
+    *,
+    images: ImageBackend | None = None,
+    unknown: Unknown | None = None,
+    dialect: str | Dialect = "openai",
+    **options: Any,
+) -> App:
+    """`/chat/completions` and its neighbours, over a backend; mount at `/v1`.
 
-    Arguments as for `generate_app`. The dialect "responses" has `/responses` alone; to
-    serve it beside the others at one prefix, see `gateway`.
+    images: what draws for `/images/generations`, which is refused without it. unknown:
+    "ignore" (the default) or "reject" fields that the document does not have; `TypeError`
+    if the dialect has no such choice. Other arguments as for `generate_app`. The dialect
+    "responses" has `/responses` alone; to serve it beside the others at one prefix, see
+    `gateway`. The dialect "azure" is mounted at `/openai`.
     """
-    return App([("", _dialect("chat", dialect, backend))], **options)
+    given = {"images": images, "unknown": unknown}
+    own = {name: each for name, each in given.items() if each is not None}
+    return App([("", _dialect("chat", dialect, backend, **own))], **options)
 
 
 def ai_app(
     providers: Mapping[str, Backend],
     *,
     images: Mapping[str, ImageBackend] | None = None,
+    speech: Mapping[str, SpeechBackend] | None = None,
+    transcription: Mapping[str, TranscriptionBackend] | None = None,
     dialect: str | Dialect = "geenii",
     **options: Any,
 ) -> App:
-    """`/completion` and `/image/generate` over named providers; mount at `/ai/v1`.
+    """`/completion`, images and sound over named providers; mount at `/ai/v1`.
 
-    providers, images: who answers, by the word before the first colon of a model's id.
-    Other arguments as for `generate_app`.
+    providers, images, speech, transcription: who answers, draws, speaks and listens, by the
+    word before the first colon of a model's id. Other arguments as for `generate_app`.
     """
-    return App([("", _dialect("ai", dialect, providers, images or {}))], **options)
+    answering = _dialect(
+        "ai", dialect, providers, images, speech, transcription, survey=of_models().each
+    )
+    return App([("", answering)], **options)
 
 
 def _dialect(family: str, dialect: str | Dialect, *backends: Any, **others: Any) -> Dialect:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import __version__, contract, models
 from .access import Limits
+from .check import command as checking
 from .config import (
     Config,
     ConfigError,
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_serve(commands.add_parser("serve", help="serve models over /api, /v1 and /ai/v1"))
     command.add_to(commands.add_parser("config", help="check a configuration file"))
+
+    checking.add_to(commands.add_parser("check", help="does a server keep its contract?"))
+    checking.add_compare(commands.add_parser("compare", help="what changed between two checks"))
 
     pull = commands.add_parser("pull", help="fetch a model into the cache")
     pull.add_argument("name", metavar="MODEL", help=", ".join(models.KNOWN))

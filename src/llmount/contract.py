@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from .bundling import bundled, pointed
 from .errors import InvalidRequest
 from .types import JSON
 from .validation import Engine, Schema
@@ -65,7 +66,7 @@ class Operation:
     accepts_untyped: a body without a Content-Type will do (not with
     `x-content-type-required`). secured: it demands a key; False if it says itself that it
     does not, None if nothing does. key_headers: where the key may be, "authorization" for
-    a bearer token.
+    a bearer token. fields: what the schema of the body names, at its top.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Operation:
     accepts_untyped: bool = True
     secured: bool | None = None
     key_headers: tuple[str, ...] = ()
+    fields: frozenset[str] = frozenset()
     whole: Media | None = field(init=False)
     stream: Media | None = field(init=False)
     _media: dict[tuple[int, bool], Media | None] = field(
@@ -206,12 +208,19 @@ def path(source: str | Path) -> Path:
 
 
 def read(source: str | Path) -> dict[str, Any]:
-    """The document as plain JSON values. `source` as for `Contract.load`."""
+    """The document as plain JSON values, and what it refers to in other files with it.
+
+    `source` as for `Contract.load`.
+    """
     file = path(source)
+    return bundled(_parsed(file), lambda other: _parsed(file.parent / other))
+
+
+def _parsed(file: Path) -> dict[str, Any]:
     text = file.read_text(encoding="utf-8")
     document = json.loads(text) if file.suffix == ".json" else yaml.load(text, _Loader)
     if not isinstance(document, dict):
-        raise ValueError(f"{source}: not an OpenAPI 3 document")
+        raise ValueError(f"{file}: not an OpenAPI 3 document")
     return document
 
 
@@ -274,6 +283,7 @@ def _operations(document: Mapping[str, Any], name: str, engine: Engine) -> Itera
                 accepts_untyped=not body.get("x-content-type-required"),
                 secured=secured,
                 key_headers=key_headers,
+                fields=frozenset(name for name, _ in _properties(document, body_schema)),
             )
 
 
@@ -306,9 +316,7 @@ def _security(
 def resolve(document: Mapping[str, Any], value: Any) -> Any:
     """What a reference means; keywords beside it, such as a default, stay in force."""
     while isinstance(value, dict) and (ref := value.get("$ref")):
-        target: Any = document
-        for key in ref.removeprefix("#/").split("/"):
-            target = target[key.replace("~1", "/").replace("~0", "~")]
+        target = pointed(document, ref.removeprefix("#"))
         value = {**target, **{key: each for key, each in value.items() if key != "$ref"}}
     return value
 
@@ -323,18 +331,22 @@ def _carried(schema: Any) -> Any:
     return schema
 
 
-def _defaults(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, JSON]]:
+def _properties(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, Any]]:
     schema = resolve(document, schema) or {}
     for part in schema.get("allOf", ()):
-        yield from _defaults(document, part)
-    for key, value in schema.get("properties", {}).items():
+        yield from _properties(document, part)
+    yield from schema.get("properties", {}).items()
+
+
+def _defaults(document: Mapping[str, Any], schema: Any) -> Iterator[tuple[str, JSON]]:
+    for key, value in _properties(document, schema):
         if (default := resolve(document, value).get("default")) is not None:
             yield key, default
 
 
 def _pattern(path: str) -> re.Pattern[str] | None:
-    """What a templated path matches. A last parameter takes the rest, slashes and all:
-    a model's id has them, and most clients do not escape them."""
+    """What a templated path matches. A lone parameter, and a last one that ends the path,
+    take all there is, slashes too: a model's id has them, and servers unescape them."""
     if "{" not in path:
         return None
     parts = re.split(r"\{(\w+)\}", path)
@@ -343,6 +355,6 @@ def _pattern(path: str) -> re.Pattern[str] | None:
         if number % 2 == 0:
             regex += re.escape(part)
         else:
-            last = number == len(parts) - 2 and not parts[-1]
-            regex += f"(?P<{part}>{'.+' if last else '[^/]+'})"
+            wide = len(parts) == 3 or (number == len(parts) - 2 and not parts[-1])
+            regex += f"(?P<{part}>{'.+' if wide else '[^/]+'})"
     return re.compile(regex)

@@ -8,6 +8,7 @@ client: they name what the client sent and never what happened inside.
   x BadRequest                 400
     + MalformedBody                   not JSON, not UTF-8, NaN, too deep
     + InvalidRequest                  JSON, but not what the document demands
+    + UnknownFields                   more than the document knows
     + ContextTooLong                  more tokens than the model takes
     + Unsupported                     the model or the engine cannot do this
   x Unauthenticated            401
@@ -28,6 +29,7 @@ client: they name what the client sent and never what happened inside.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,7 @@ __all__ = [
     "RateLimited",
     "RouteNotFound",
     "Unauthenticated",
+    "UnknownFields",
     "Unsupported",
     "UnsupportedMediaType",
     "Violation",
@@ -60,6 +63,8 @@ __all__ = [
 
 _MOST_SHOWN = 200
 """Characters of a client's own text in a message."""
+
+_MOST_NAMES = 8
 
 
 class ApiError(Exception):
@@ -125,6 +130,16 @@ class InvalidRequest(BadRequest):
         super().__init__(violation.message)
         self.violation = violation
         self.violations = (violation, *others)
+
+
+class UnknownFields(BadRequest):
+    """The body has fields of these names, which the document does not have."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        shown = ", ".join(name[:_MOST_SHOWN] for name in names[:_MOST_NAMES])
+        super().__init__(f"unknown {'field' if len(names) == 1 else 'fields'}: {shown}")
+        self.names = tuple(names)
+        self.shown = shown
 
 
 class ContextTooLong(BadRequest):

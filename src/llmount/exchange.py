@@ -228,6 +228,9 @@ class Exchange:
         if isinstance(error, ApiError):
             if error.status >= 500:
                 logger.warning("%s: %s", type(error).__name__, error, exc_info=error)
+            elif notes := getattr(error, "__notes__", None):
+                # What an upstream said, which nobody else is told.
+                logger.info("%s: %s", type(error).__name__, "; ".join((str(error), *notes)))
             return error
         logger.error("unhandled error in %s", self.surface.contract.name, exc_info=error)
         return InternalError()

@@ -63,11 +63,13 @@ class Framing:
     encode: an item to one frame, to be sent as it is. Raises what `dumps` raises; for an
     event without `data` KeyError, and ValueError for a line end or a NUL in a field that
     cannot have one. Line ends within `data` arrive as "\\n", whichever they were.
+    comment: bytes between two frames that carry nothing; empty where there are none such.
     """
 
     media_type: str
     encode: Callable[[JSON], bytes]
     _decoder: Callable[[int], Decoder]
+    comment: bytes = b""
 
     def decoder(self, limit: int = MAX_FRAME) -> Decoder:
         """A new decoder of one stream, whose frames have at most `limit` bytes."""
@@ -248,13 +250,16 @@ def _decode_events(limit: int) -> Decoder:
     return _LineDecoder(_Events(), _ANY_LINE_END, limit)
 
 
+_COMMENT = b": keep-alive\n\n"
+"""Not the usual `: ping`, which a client is known to take for the end of what it reads."""
+
 FRAMINGS: Final[dict[str, Framing]] = {
     framing.media_type: framing
     for framing in (
         Framing("application/x-ndjson", _encode_line, _decode_lines),
         Framing("application/jsonl", _encode_line, _decode_lines),
-        Framing("text/event-stream", _encode_event, _decode_events),
-        Framing("tight-event-stream", _encode_tight_event, _decode_events),
+        Framing("text/event-stream", _encode_event, _decode_events, _COMMENT),
+        Framing("tight-event-stream", _encode_tight_event, _decode_events, _COMMENT),
     )
 }
 """The sequential media types that are known, by their names.

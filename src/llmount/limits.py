@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import anyio
 
 from .errors import RateLimited
+from .media import Image
 from .types import Finish, Quota, ReasoningDelta, TextDelta, ToolCallDelta
 
 __all__ = ["Admission", "LimitStore", "Limits", "LimitsOf", "MemoryLimitStore"]
@@ -234,6 +235,9 @@ class Admission:
             self._answers[number] = event.usage.completion or pieces
         elif isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             self._answers[number] = pieces + 1
+        elif isinstance(event, Image) and event.usage is not None:
+            self._prompt += event.usage.prompt
+            self._answers[number] = pieces + event.usage.completion
 
 
 _PATIENCE = 10.0

@@ -109,20 +109,30 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[None]])
 
 
 async def _while_connected_anyio(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    await _beside(work, lambda: _disconnect(receive))
+
+
+async def _beside(
+    work: Callable[[], Awaitable[None]], other: Callable[[], Awaitable[None]]
+) -> None:
+    """Run both until one of them ends, and cancel the one that is left.
+
+    Raises what either raises.
+    """
     error: Exception | None = None
     async with anyio.create_task_group() as group:
 
-        async def watch() -> None:
-            await _disconnect(receive)
+        async def run(task: Callable[[], Awaitable[None]]) -> None:
+            nonlocal error
+            try:
+                await task()
+            except Exception as raised:
+                # Outside the group, so that it is not wrapped in an exception group.
+                error = error or raised
             group.cancel_scope.cancel()
 
-        group.start_soon(watch)
-        try:
-            await work()
-        except Exception as raised:
-            # Outside the group, so that it is not wrapped in an exception group.
-            error = raised
-        group.cancel_scope.cancel()
+        group.start_soon(run, other)
+        await run(work)
     if error is not None:
         raise error
 
@@ -211,18 +221,24 @@ async def send_bytes(
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where the items of one operation go: its media type, and an item's way to bytes."""
+    """Where the items of one operation go: its media type, and an item's way to bytes.
+
+    keep_alive: seconds of silence after which `comment` is sent, if the framing has one.
+    """
 
     content_type: bytes
     frame: Callable[[JSON], bytes]
+    comment: bytes = b""
+    keep_alive: float | None = None
 
     @classmethod
-    def of(cls, media: Media, *, check: bool = False) -> Outlet:
+    def of(cls, media: Media, *, check: bool = False, keep_alive: float | None = None) -> Outlet:
         """check: hold every item to the document as it is framed (`BadAnswer`)."""
-        encode = framing_of(media.framing).encode
+        framing = framing_of(media.framing)
+        name, encode = media.name.encode("latin-1"), framing.encode
         schema = media.carried
         if not check or schema is None:
-            return cls(media.name.encode("latin-1"), encode)
+            return cls(name, encode, framing.comment, keep_alive)
         is_event = essence(media.name) == "text/event-stream"
 
         def checked(item: JSON) -> bytes:
@@ -231,7 +247,7 @@ class Outlet:
                 raise BadAnswer(violations[0])
             return encode(item)
 
-        return cls(media.name.encode("latin-1"), checked)
+        return cls(name, checked, framing.comment, keep_alive)
 
 
 def _payload(data: str) -> JSON:
@@ -239,6 +255,58 @@ def _payload(data: str) -> JSON:
         return loads(data)
     except ValueError:
         return data
+
+
+class _Body:
+    """A streamed answer under way. Its head is sent with its first bytes."""
+
+    def __init__(self, send: Send, outlet: Outlet, headers: Callable[[], Headers]) -> None:
+        self._send = send
+        self._outlet = outlet
+        self._headers = headers
+        self.begun = False
+
+    async def write(self, frames: bytes, *, last: bool = False) -> None:
+        """Send whole frames, or none: then only the head, if it has not been sent."""
+        if not self.begun:
+            self.begun = True
+            await self._send(_stream_start(self._outlet, self._headers()))
+        if frames:
+            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        if last:
+            await self._send({"type": "http.response.body", "body": b""})
+
+
+class _KeptAlive:
+    """A body into which `fill` writes a comment whenever nothing else was for so long."""
+
+    def __init__(self, body: _Body, comment: bytes, seconds: float) -> None:
+        self._body = body
+        self._comment = comment
+        self._seconds = seconds
+        self._lock = anyio.Lock()
+        self._due = anyio.current_time() + seconds
+        self._ended = False
+
+    @property
+    def begun(self) -> bool:
+        return self._body.begun
+
+    async def write(self, frames: bytes, *, last: bool = False) -> None:
+        async with self._lock:
+            self._ended = last
+            await self._body.write(frames, last=last)
+            self._due = anyio.current_time() + self._seconds
+
+    async def fill(self) -> None:
+        while True:
+            await anyio.sleep_until(self._due)
+            async with self._lock:
+                if self._ended:
+                    return
+                if anyio.current_time() >= self._due:
+                    await self._body.write(self._comment)
+                    self._due = anyio.current_time() + self._seconds
 
 
 async def send_stream(
@@ -250,24 +318,36 @@ async def send_stream(
 ) -> None:
     """Send a generation item by item, its first item before the status line.
 
+    With `outlet.keep_alive` the status line comes after so many seconds at the latest.
+
     headers: called when the head is sent.
 
     Raises whatever is raised before that; what is raised later is drawn in band, unless
     it is the `Disconnected` of a `send` that reaches nobody.
     """
+    body = _Body(send, outlet, headers)
+    if outlet.keep_alive is None or not outlet.comment:
+        await _send_items(body, run, outlet, draw_item)
+    else:
+        kept = _KeptAlive(body, outlet.comment, outlet.keep_alive)
+        await _beside(lambda: _send_items(kept, run, outlet, draw_item), kept.fill)
+
+
+async def _send_items(
+    body: _Body | _KeptAlive,
+    run: Run,
+    outlet: Outlet,
+    draw_item: Callable[[Exception], Iterable[JSON]],
+) -> None:
     codec, frame = run.codec, outlet.frame
     items, join = codec.items, b"".join
-    begun = False
     async with aclosing(run.events) as events:
         try:
             async for event in events:
                 frames = join(map(frame, items(event)))
                 # Not even a status is sent for an event that has no item.
-                if not begun and (frames or codec.finished):
-                    begun = True
-                    await send(_stream_start(outlet, headers()))
-                if frames:
-                    await send({"type": "http.response.body", "body": frames, "more_body": True})
+                if frames or codec.finished:
+                    await body.write(frames)
                 if codec.finished:
                     break
             else:
@@ -275,11 +355,10 @@ async def send_stream(
         except Disconnected:
             raise
         except Exception as error:
-            if not begun:
+            if not body.begun:
                 raise
-            frames = join(map(frame, draw_item(error)))
-            await send({"type": "http.response.body", "body": frames, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+            await body.write(join(map(frame, draw_item(error))))
+    await body.write(b"", last=True)
 
 
 def _stream_start(outlet: Outlet, headers: Headers) -> Message:

@@ -7,6 +7,7 @@ to, the fallback where no wheel of the other exists, and a choice (`engine="json
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
@@ -71,14 +72,14 @@ class Schema:
         """Compile now rather than on first use. Raises `ValueError` for a bad schema."""
         _ = self.is_valid
 
-    def violations(self, value: JSON) -> tuple[Violation, ...]:
-        """What is wrong with the value, at most 16 things; empty if nothing is.
+    def violations(self, value: JSON, most: int = _MOST_VIOLATIONS) -> tuple[Violation, ...]:
+        """What is wrong with the value, at most so many things; empty if nothing is.
 
         They come as they stand in the value, because the libraries have orders of their
         own; what is missing comes before what is there.
         """
         found = itertools.islice(self._validator.violations(value), _MOST_FOUND)
-        return tuple(sorted(found, key=lambda each: _place(value, each.path))[:_MOST_VIOLATIONS])
+        return tuple(sorted(found, key=lambda each: _place(value, each.path))[:most])
 
 
 def _place(value: JSON, path: Sequence[str | int]) -> list[int]:
@@ -101,16 +102,19 @@ class _Fast:
         self.is_valid = self._compiled.is_valid
 
     def violations(self, value: JSON) -> Iterator[Violation]:
+        numbered = _Numbered()
         for error in self._compiled.iter_errors(value):
-            yield self._violation(error, value)
+            yield self._violation(error, value, numbered)
 
-    def _violation(self, error: jsonschema_rs.ValidationError, root: JSON) -> Violation:
+    def _violation(
+        self, error: jsonschema_rs.ValidationError, root: JSON, numbered: _Numbered
+    ) -> Violation:
         kind = error.kind
         if (branches := getattr(kind, "context", None)) and (
             best := likeliest(branches, lambda e: (e.instance_path, e.kind.name))
         ):
-            return self._violation(best, root)
-        path, value = _walk(root, error.instance_path)
+            return self._violation(best, root, numbered)
+        path, value = _walk(root, error, numbered)
         return describe(path, kind.name, kind.value, value)
 
 
@@ -132,17 +136,52 @@ def likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
     return best
 
 
-def _walk(root: JSON, path: Sequence[str | int]) -> tuple[tuple[str | int, ...], JSON]:
-    """The value at the path, and the path with the keys as they are.
+class _Numbered:
+    """The keys of objects by the number that jsonschema-rs takes them for: `+7` and `007`
+    are 7. Each object is looked through once."""
 
-    jsonschema-rs gives an object's key of digits as an int.
-    """
-    value, true_path = root, []
-    for key in path:
-        key = str(key) if isinstance(value, dict) else key
-        value = value[key]
-        true_path.append(key)
-    return tuple(true_path), value
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, list[str]]] = {}
+
+    def keys(self, value: Mapping[str, JSON], number: int) -> list[str]:
+        if (known := self._known.get(id(value))) is None:
+            known = self._known[id(value)] = {}
+            for key in value:
+                if match := _NUMBER.fullmatch(key):
+                    known.setdefault(int(match[1]), []).append(key)
+        return known.get(number, [])
+
+
+_NUMBER = re.compile(r"\+?0*([0-9]{1,20})", re.ASCII)
+
+
+_Place: TypeAlias = tuple[tuple[str | int, ...], JSON]
+"""A path, the keys as they are, and the value there."""
+
+
+def _walk(root: JSON, error: jsonschema_rs.ValidationError, numbered: _Numbered) -> _Place:
+    places = list(itertools.islice(_places(root, error.instance_path, numbered), _MOST_FOUND))
+    if len(places) > 1:
+        # Only what it found there tells them apart.
+        return next((each for each in places if each[1] == error.instance), places[0])
+    return places[0]
+
+
+def _places(
+    value: JSON, path: Sequence[str | int], numbered: _Numbered, before: tuple[str | int, ...] = ()
+) -> Iterator[_Place]:
+    """Where the path may lead."""
+    if not path:
+        yield before, value
+        return
+    key, *rest = path
+    if isinstance(value, dict):
+        keys = numbered.keys(value, key) if isinstance(key, int) else [key]
+        for each in keys:
+            if each in value:
+                yield from _places(value[each], rest, numbered, (*before, each))
+    elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+        yield from _places(value[key], rest, numbered, (*before, key))
 
 
 _WORDS: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -172,3 +173,47 @@ def test_base64_is_read_as_go_reads_it() -> None:
     assert image("") == b""
     with pytest.raises(ApiError, match=r"input byte 1048576$"):
         image("aaaa" * 2**18 + "!")
+
+
+@pytest.mark.parametrize("text", ["aaaa=", "aaaa==", "aaaa===", "aaaa===="])
+def test_base64_with_more_padding_than_belongs_there_is_refused(text: str) -> None:
+    with pytest.raises(ApiError, match=r"input byte 4$"):
+        image(text)
+
+
+def test_the_document_says_which_base64_is_good() -> None:
+    operation = CONTRACT.operations["generate"]
+    assert operation.body is not None
+    for length in range(8):
+        for characters in itertools.product("A=\n!", repeat=length):
+            text = "".join(characters)
+            try:
+                image(text)
+                good = True
+            except ApiError:
+                good = False
+            assert operation.body.is_valid({"model": "a", "images": [text]}) == good, repr(text)
+
+
+@pytest.mark.parametrize(
+    ("operation", "value", "found"),
+    [
+        ("generate", {"context": [1, None]}, {"context": [1, 0]}),
+        ("generate", {"images": [[104, 105], None]}, {"images": ["aGk=", None]}),
+        (
+            "chat",
+            {"tools": [{"function": {"name": "f", "parameters": {"required": [None]}}}]},
+            {"tools": [{"function": {"name": "f", "parameters": {"required": [""]}}}]},
+        ),
+    ],
+)
+def test_what_the_document_allows_is_read_as_go_reads_it(
+    operation: str, value: Any, found: Any
+) -> None:
+    body = {"model": "a", **value}
+
+    assert READERS[operation](json.dumps(body).encode()) == ({"model": "a", **found}, True)
+
+    body["long"] = "x" * 2**17
+    with pytest.raises(ApiError, match="no null in an array"):
+        READERS[operation](json.dumps(body).encode())

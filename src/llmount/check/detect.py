@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..jsontext import loads
+from ..testing.reading import listed, part, text
 from ..types import JSON
-from .reading import listed, part, text
 from .target import Target
 
 __all__ = ["Found", "capabilities", "detect", "locate", "models"]
@@ -39,6 +41,9 @@ _SIGNS = (
     _Sign("chat/openai", ("/v1", ""), "GET", "/models", None, frozenset({200}), "data"),
     _Sign("chat/openai", ("/v1", ""), "POST", "/chat/completions", {}, frozenset({400}), "error"),
     _Sign("chat/responses", ("/v1", ""), "POST", "/responses", {}, frozenset({400}), "error"),
+    _Sign(
+        "chat/codeinferflow", ("/v1", ""), "GET", "/health", None, frozenset({200}), "chat_model"
+    ),
     _Sign("ai/geenii", ("/ai/v1", ""), "POST", "/completion", {}, frozenset({422}), "detail"),
 )
 
@@ -68,7 +73,8 @@ async def locate(target: Target, contract: str, mount: str, paths: Sequence[str]
     of `paths` is at neither, or the target cannot be reached."""
     for candidate in dict.fromkeys((mount, "")):
         for path in paths:
-            recording = await target.send("POST", candidate + path, {})
+            filled = re.sub(r"{[^}]*}", "any", path)
+            recording = await target.send("POST", candidate + filled, {})
             if recording.status not in (None, 404, 405):
                 return candidate
     return None
@@ -77,6 +83,7 @@ async def locate(target: Target, contract: str, mount: str, paths: Sequence[str]
 _LISTS: Mapping[str, tuple[str, str, str]] = {
     "generate/ollama": ("/tags", "models", "name"),
     "generate/codeinferflow": ("/tags", "models", "name"),
+    "chat/azure": ("/models", "data", "id"),
     "chat/openai": ("/models", "data", "id"),
     "chat/responses": ("/models", "data", "id"),
     "chat/codeinferflow": ("/models", "data", "id"),
@@ -102,8 +109,6 @@ async def models(target: Target, contract: str, mount: str) -> list[str]:
 
 
 def _geenii(answer: bytes) -> list[str]:
-    from ..jsontext import loads
-
     try:
         entries = listed(loads(answer.decode()))
     except ValueError:

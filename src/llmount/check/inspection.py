@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .. import __version__
@@ -12,13 +11,17 @@ from ..contract import Contract, names
 from .apis import apis_of
 from .baseline import Baseline
 from .detect import Found, capabilities, detect, locate, models
+from .excerpt import excerpt, rewriting, secrets_of
 from .probe import Session
+from .recording import Recording
+from .registry import Check
+from .reproduce import USUAL
 from .run import Task, make, select
 from .target import Target
 from .tolerance import tolerant
-from .verdict import Profile, Report, Result
+from .verdict import About, Profile, Report, Result
 
-__all__ = ["CannotRun", "Options", "Progress", "inspect"]
+__all__ = ["CannotRun", "Options", "Progress", "inspect", "named"]
 
 
 class CannotRun(Exception):
@@ -29,12 +32,12 @@ class CannotRun(Exception):
 class Options:
     """What to check, and how.
 
-    contracts: names of documents; those that the server shows by default, of which only the
-    first is checked. model: the one to ask; the first that is listed by default. headers:
-    sent with every request. only, skip: as for `select`. seed: of all that is random.
-    max_time: seconds for one contract. workers: how many checks at once. examples: for each
-    operation and phase of Schemathesis. timeout: seconds in which a piece of an answer has to
-    come. baseline: failures that are accepted.
+    contracts: names of documents, see `named`; by default the first that the server shows.
+    model: the one to ask; the first that is listed by default. headers: sent with every
+    request. only, skip: as for `select`. seed: of all that is random. max_time: seconds for
+    one contract. workers: how many checks at once. examples: for each operation and phase of
+    Schemathesis. timeout: seconds in which a piece of an answer has to come. baseline:
+    failures that are accepted.
     """
 
     contracts: Sequence[str] = ()
@@ -55,12 +58,26 @@ class Options:
 class Progress:
     """What is told of a run while it goes on.
 
-    begin: the contracts that are checked, those that are shown besides, with the number of
-    checks; done: one more result.
+    contract: one that is checked now, with the model and the number of tasks. begun, done: as
+    for `make`.
     """
 
-    begin: Callable[[Found, str, int], None] = lambda found, model, count: None
-    done: Callable[[Task, Result], None] = lambda task, result: None
+    contract: Callable[[Found, str, int], None] = lambda found, model, count: None
+    begun: Callable[[Task], None] = lambda task: None
+    done: Callable[[Task, Result | None], None] = lambda task, result: None
+
+
+def named(name: str) -> str:
+    """The contract of this name, or of which it is the last part, if only one has it.
+
+    Raises `CannotRun`.
+    """
+    fitting = [each for each in names() if name in (each, each.rpartition("/")[2])]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise CannotRun(f"the contract {name!r} may be {' or '.join(fitting)}")
+    raise CannotRun(f"no contract {name!r}; there are {', '.join(names())}")
 
 
 async def inspect(
@@ -68,45 +85,62 @@ async def inspect(
 ) -> list[Report]:
     """Check the server at `url`; a report for each contract.
 
-    name: what the reports call it, the URL by default. Raises `CannotRun`, and `UnknownCheck`
-    for a pattern that fits none.
+    name: what the reports call it, the URL by default; an app that is served there only for
+    the run. Raises `CannotRun`, and `UnknownCheck` for a pattern that fits none.
     """
     progress = progress or Progress()
+    places = {url.rstrip("/"): USUAL} if name else {}
+    rewrite = rewriting(secrets_of(url, options.headers), places)
     async with Target(url, headers=options.headers, timeout=options.timeout) as target:
-        reports = []
-        for found in await _contracts(target, options.contracts):
-            reports.append(await _inspect(target, found, options, name or url, progress))
-    return reports
+        wanted = list(dict.fromkeys(map(named, options.contracts)))
+        if wanted:
+            found, also = [await _located(target, contract) for contract in wanted], []
+        else:
+            (first, *rest) = await _detected(target)
+            found, also = [first], [each.contract for each in rest]
+        return [
+            excerpt(await _inspect(target, each, also, options, name or url, progress), rewrite)
+            for each in found
+        ]
 
 
-async def _contracts(target: Target, wanted: Iterable[str]) -> list[Found]:
-    located = []
-    for contract in wanted:
-        if contract not in names():
-            raise CannotRun(f"no contract {contract!r}; there are {', '.join(names())}")
-        loaded = Contract.load(contract)
-        paths = [loaded.operations[api.operation].path for api in apis_of(contract)]
-        mount = str(loaded.document["servers"][0]["url"]).rstrip("/")
-        where = await locate(target, contract, mount, paths[:1])
-        if where is None:
-            raise CannotRun(f"{target.url} answers nothing of {contract}")
-        located.append(Found(contract, where))
-    if located:
-        return located
-    reached = await target.send("GET", "/")
-    if reached.status is None:
-        raise CannotRun(f"{target.url} cannot be reached: {reached.fault}")
+async def _located(target: Target, contract: str) -> Found:
+    loaded = Contract.load(contract)
+    paths = [loaded.operations[api.operation].path for api in apis_of(contract)]
+    if not paths:
+        raise CannotRun(f"there are no checks for {contract} yet")
+    mount = str(loaded.document["servers"][0]["url"]).rstrip("/")
+    where = await locate(target, contract, mount, paths[:1])
+    if where is None:
+        await _reached(target)
+        raise CannotRun(f"{target.url} answers nothing of {contract}")
+    return Found(contract, where)
+
+
+async def _detected(target: Target) -> list[Found]:
+    await _reached(target)
     detected = await detect(target)
     if not detected:
         raise CannotRun(
             f"{target.url} shows none of the contracts that are known; say --contract, one of "
             + ", ".join(names())
         )
-    return detected[:1]
+    return detected
+
+
+async def _reached(target: Target) -> None:
+    answer = await target.send("GET", "/")
+    if answer.status is None:
+        raise CannotRun(f"{target.url} cannot be reached: {answer.fault}")
 
 
 async def _inspect(
-    target: Target, found: Found, options: Options, name: str, progress: Progress
+    target: Target,
+    found: Found,
+    also: Sequence[str],
+    options: Options,
+    name: str,
+    progress: Progress,
 ) -> Report:
     contract = found.contract
     tasks = select(contract, options.only, options.skip)
@@ -126,23 +160,47 @@ async def _inspect(
         capabilities=await capabilities(target, contract, found.mount, model),
         examples=options.examples,
     )
-    progress.begin(found, model, len(tasks))
+    progress.contract(found, model, len(tasks))
     started, begun = time.time(), time.perf_counter()
     made = await make(
-        session, tasks, workers=options.workers, max_time=options.max_time, done=progress.done
+        session,
+        tasks,
+        workers=options.workers,
+        max_time=options.max_time,
+        begun=progress.begun,
+        done=progress.done,
     )
-    results, stale = options.baseline.apply(contract, made)
-    return Report(
+    report = Report(
         target=name,
         contract=contract,
         profile=options.profile,
         model=model,
+        url=target.url,
+        mount=found.mount,
+        also=also,
         server=found.server,
         seed=options.seed,
         version=__version__,
         started=started,
         seconds=time.perf_counter() - begun,
-        results=results,
-        stale=stale,
-        counts=Counter(str(result.verdict) for result in results),
+        abouts={task.check.id: _about(task.check) for task in tasks},
+        results=made,
+        streams=_streams(session),
     )
+    return options.baseline.applied(report)
+
+
+def _about(check: Check) -> About:
+    return About(
+        title=check.title, severity=check.severity, source=check.source, breaks=check.breaks
+    )
+
+
+def _streams(session: Session) -> dict[str, Recording]:
+    """The first stream of each operation that came whole and of more than one item."""
+    found: dict[str, Recording] = {}
+    for api in apis_of(session.contract.name):
+        for recording in session.recordings(session.contract.operations[api.operation]):
+            if len(recording.items) > 1 and not recording.fault:
+                found.setdefault(api.operation, recording)
+    return found

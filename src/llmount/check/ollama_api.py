@@ -6,26 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..jsontext import dumps
+from ..testing.reading import listed, number, part, text
 from ..types import JSON
-from .reading import listed, number, part, text
+from .openai_api import messages
 from .said import Ask, Call, Said, Tokens
 
-__all__ = ["chat", "error", "generate", "items", "whole"]
+__all__ = ["chat", "coded_error", "error", "generate", "items", "whole"]
 
 
 def generate(model: str, ask: Ask) -> JSON:
     body = {"model": model, "prompt": ask.text, **_common(ask)}
     if ask.system:
         body["system"] = ask.system
+    if ask.context:
+        body["context"] = list(ask.context)
     return body
 
 
 def chat(model: str, ask: Ask) -> JSON:
-    messages = [{"role": turn.role, "content": turn.text} for turn in ask.history]
-    if ask.system:
-        messages.insert(0, {"role": "system", "content": ask.system})
-    messages.append({"role": "user", "content": ask.text})
-    body = {"model": model, "messages": messages, **_common(ask)}
+    body = {"model": model, "messages": messages(ask), **_common(ask)}
     if ask.tools:
         body["tools"] = [
             {"type": "function", "function": {"name": name, "parameters": schema}}
@@ -50,6 +49,8 @@ def _common(ask: Ask) -> dict[str, Any]:
         body["format"] = "json"
     if ask.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": ask.logprobs}
+    if ask.thinking is not None:
+        body["think"] = ask.thinking
     return body
 
 
@@ -85,7 +86,7 @@ def items(stream: Sequence[JSON]) -> Said:
         },
         context=last.get("context") or (),
         model=text(last.get("model")),
-        error=text(last.get("error")),
+        error=error(last) or coded_error(last) or "",
     )
 
 
@@ -97,3 +98,10 @@ def error(body: JSON) -> str | None:
     """`{"error": text}`."""
     message = part(body).get("error")
     return message if isinstance(message, str) else None
+
+
+def coded_error(body: JSON) -> str | None:
+    """`{"error": {"code": text, "message": text}}`, as AJ STUDIOZ has it."""
+    found = part(body, "error")
+    message = found.get("message")
+    return message if isinstance(message, str) and "code" in found else None

@@ -6,31 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..jsontext import loads
+from ..testing.reading import listed, number, part, text
 from ..types import JSON
-from .reading import listed, number, part, text
 from .said import Ask, Call, Said, Tokens
 
-__all__ = ["chat", "chunks", "error", "function_tools", "items", "response_format", "whole"]
+__all__ = [
+    "chat",
+    "chunks",
+    "error",
+    "function_tools",
+    "items",
+    "messages",
+    "response_format",
+    "settings",
+    "tokens",
+    "whole",
+]
 
 
 def chat(model: str, ask: Ask) -> JSON:
-    messages = [{"role": turn.role, "content": turn.text} for turn in ask.history]
-    if ask.system:
-        messages.insert(0, {"role": "system", "content": ask.system})
-    messages.append({"role": "user", "content": ask.text})
-    body: dict[str, Any] = {"model": model, "messages": messages, "stream": ask.stream}
-    settings = {
-        "max_tokens": ask.max_tokens,
-        "temperature": ask.temperature,
-        "stop": list(ask.stop) or None,
-        "seed": ask.seed,
-        "n": ask.n,
-    }
-    body |= {name: value for name, value in settings.items() if value is not None}
+    body = {"model": model, "messages": messages(ask), "stream": ask.stream, **settings(ask)}
     if ask.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": ask.logprobs}
-    if ask.usage:
-        body["stream_options"] = {"include_usage": True}
     if shape := response_format(ask):
         body["response_format"] = shape
     if ask.tools:
@@ -40,6 +37,25 @@ def chat(model: str, ask: Ask) -> JSON:
     elif ask.tool_choice:
         body["tool_choice"] = {"type": "function", "function": {"name": ask.tool_choice}}
     return body
+
+
+def messages(ask: Ask) -> list[dict[str, JSON]]:
+    turns = [{"role": turn.role, "content": turn.text} for turn in ask.history]
+    instructions = [{"role": "system", "content": ask.system}] if ask.system else []
+    return [*instructions, *turns, {"role": "user", "content": ask.text}]
+
+
+def settings(ask: Ask) -> dict[str, Any]:
+    """What chat and text completions are both asked for, by the same names."""
+    found: dict[str, Any] = {
+        "max_tokens": ask.max_tokens,
+        "temperature": ask.temperature,
+        "stop": list(ask.stop) or None,
+        "seed": ask.seed,
+        "n": ask.n,
+        "stream_options": {"include_usage": True} if ask.usage else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def function_tools(ask: Ask) -> list[dict[str, JSON]]:
@@ -96,9 +112,9 @@ def _gather(choice: dict[str, JSON], message: dict[str, Any], said: Mapping[str,
     delta = part(said, "delta")
     if said.get("finish_reason"):
         choice["finish_reason"] = said["finish_reason"]
-    if tokens := listed(part(said, "logprobs").get("content")):
+    if entries := listed(part(said, "logprobs").get("content")):
         before = choice.setdefault("logprobs", {"content": []})
-        before["content"] += tokens
+        before["content"] += entries
     for name in ("content", "reasoning_content", "reasoning"):
         if piece := text(delta.get(name)):
             message[name] = message.get(name, "") + piece
@@ -121,7 +137,6 @@ def _said(
     choices: Sequence[tuple[Mapping[str, JSON], Mapping[str, JSON]]],
 ) -> Said:
     first, message = choices[0] if choices else ({}, {})
-    usage = part(answer, "usage")
     return Said(
         text=text(message.get("content")),
         reasoning=text(message.get("reasoning_content")) or text(message.get("reasoning")),
@@ -131,15 +146,19 @@ def _said(
             for function in (part(call, "function"),)
         ],
         finish=text(first.get("finish_reason")),
-        tokens=Tokens(
-            number(usage.get("prompt_tokens")),
-            number(usage.get("completion_tokens")),
-            number(usage.get("total_tokens")),
-        ),
+        tokens=tokens(part(answer, "usage")),
         choices=[text(each.get("content")) for _, each in choices],
         logprobs=listed(part(first, "logprobs").get("content")),
         model=text(answer.get("model")),
         error=error(answer) or "",
+    )
+
+
+def tokens(usage: Mapping[str, JSON]) -> Tokens:
+    return Tokens(
+        number(usage.get("prompt_tokens")),
+        number(usage.get("completion_tokens")),
+        number(usage.get("total_tokens")),
     )
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
 
 import anyio
 
-from ..contract import Contract, Operation
+from ..contract import Contract, Operation, essence
+from ..framing import FramingError, framing_of
 from ..jsontext import dumps
 from ..types import JSON
 from .apis import Api
-from .recording import Recording
+from .recording import Item, Recording
 from .registry import Skip, Unsupported
 from .said import Ask, Said
 from .target import Target
@@ -58,8 +61,9 @@ class Session:
     _locks: dict[str, anyio.Lock] = field(default_factory=dict)
 
     def url(self, operation: Operation) -> str:
-        """The path of an operation at the target."""
-        return operation.path if operation.absolute else self.mount + operation.path
+        """The path of an operation at the target; its parameter, if it has one, is the model."""
+        path = re.sub(r"{[^}]*}", lambda _: quote(self.model, safe=":"), operation.path)
+        return path if operation.absolute else self.mount + path
 
     async def once(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
         """What `make` gives, made at most once a run under this key."""
@@ -69,9 +73,16 @@ class Session:
             value: T = self._known[key]
             return value
 
+    def recordings(self, operation: Operation) -> list[Recording]:
+        """The exchanges with an operation that were made once, as they came."""
+        url = self.target.url + self.url(operation)
+        known = [each for each in self._known.values() if isinstance(each, Recording)]
+        return [recording for recording in known if recording.url == url]
+
 
 class Probe:
-    """A session seen by one check of one operation; `findings` are what it noted.
+    """A session seen by one check of one operation; `findings` are what it noted,
+    `measured` the numbers that come with them.
 
     api: the operation, if it is one that writes text; for checks of a whole server there is
     none.
@@ -82,6 +93,7 @@ class Probe:
         self.check = check
         self._api = api
         self.findings: list[Finding] = []
+        self.measured: dict[str, float] = {}
         self.random = random.Random(f"{session.seed} {check}")
 
     @property
@@ -124,7 +136,9 @@ class Probe:
         path = self.session.url(operation)
 
         async def send() -> Recording:
-            return await target.send(operation.method, path, body)
+            recording = await target.send(operation.method, path, body)
+            _read_anyway(recording, operation, body)
+            return recording
 
         if fresh:
             return await send()
@@ -195,6 +209,21 @@ class Probe:
         for capability in capabilities:
             if known is not None and capability not in known:
                 raise Unsupported(f"the model {self.model!r} is listed without {capability!r}")
+
+
+def _read_anyway(recording: Recording, operation: Operation, body: JSON) -> None:
+    """Read the items of a stream whose media type does not say that it is one."""
+    stream = operation.stream
+    if recording.items or recording.status != 200 or stream is None or recording.fault:
+        return
+    if operation.whole is not None and not (isinstance(body, dict) and body.get("stream")):
+        return
+    decoder = framing_of(essence(stream.name)).decoder()
+    try:
+        values = decoder.feed(recording.content) + decoder.close()
+    except FramingError:
+        return
+    recording.items += [Item(value, recording.ended) for value in values]
 
 
 def merged(body: Mapping[str, JSON], changes: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..jsontext import loads
@@ -27,7 +27,8 @@ class Recording:
     began. content: the answer's body, as far as it was kept. items: of a stream. fault: what
     is wrong with the transport or the framing, such as a connection that was cut.
     began, ended: seconds from the request to the status line, and to the end. reads: of
-    each piece as it came, when and how many bytes.
+    each piece as it came, when and how many bytes. left_out: of a field, how much a report
+    does not keep: bytes or elements.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Recording:
     began: float = 0.0
     ended: float = 0.0
     reads: list[tuple[float, int]] = field(default_factory=list)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def header(self, name: str) -> str:
         """The first of this name in the answer; "" without one."""

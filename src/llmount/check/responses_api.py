@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..testing.reading import listed, number, part, text
 from ..types import JSON
 from .openai_api import chunks, error, function_tools
-from .reading import listed, number, part, text
 from .said import Ask, Call, Said, Tokens
 
 __all__ = ["body", "items", "whole"]

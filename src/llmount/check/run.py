@@ -69,23 +69,26 @@ async def make(
     *,
     workers: int = 2,
     max_time: float | None = None,
-    done: Callable[[Task, Result], None] = lambda task, result: None,
+    begun: Callable[[Task], None] = lambda task: None,
+    done: Callable[[Task, Result | None], None] = lambda task, result: None,
 ) -> list[Result]:
     """Make the checks; their results in the order of the tasks, without those that do not
     apply.
 
     workers: how many are made at once; those that measure come last, one by one. max_time:
-    seconds, after which the rest is skipped. done: told of each result as it comes.
+    seconds, after which the rest is skipped. begun, done: told of each task as it goes on,
+    and of its result, None if it does not apply.
     """
     deadline = anyio.current_time() + max_time if max_time is not None else None
     results: dict[int, Result] = {}
 
     async def work(numbered: tuple[int, Task]) -> None:
         number, task = numbered
+        begun(task)
         result = await _make(session, task, deadline)
         if result is not None:
             results[number] = result
-            done(task, result)
+        done(task, result)
 
     queue = list(enumerate(tasks))
     beside = iter([each for each in queue if not each[1].check.alone])
@@ -137,6 +140,7 @@ async def _make(session: Session, task: Task, deadline: float | None) -> Result 
         findings=tuple(probe.findings),
         crashed=crashed,
         seconds=time.perf_counter() - begun,
+        measured=probe.measured,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..types import JSON
 
-__all__ = ["Ask", "Call", "Feature", "Said", "Tokens", "Turn"]
+__all__ = ["Ask", "Call", "Feature", "Said", "Tokens", "Turn", "Word"]
 
 Feature = Literal[
     "stream",
@@ -25,17 +25,19 @@ Feature = Literal[
     "tool_choice",
     "system",
     "history",
-    "images",
     "usage",
-    "raw",
+    "thinking",
     "context",
 ]
 """What a request may ask for, beside an answer."""
 
+Word = Literal["finish", "tokens", "model"]
+"""What an answer may tell of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier turn of a conversation. body: in the API's own form, where it has calls."""
+    """An earlier turn of a conversation."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -47,7 +49,8 @@ class Ask:
 
     schema: the JSON Schema that the answer's text has to fit. json: any JSON will do. tools:
     JSON Schemas of parameters by the names of functions. tool_choice: "required", "none" or
-    a function's name. usage: a stream has to end with the token counts.
+    a function's name. usage: a stream has to end with the token counts. thinking: whether
+    the model has to think first. context: the tokens of an earlier exchange.
     """
 
     text: str = "Count from one to ten, in words."
@@ -65,6 +68,8 @@ class Ask:
     tools: Mapping[str, JSON] = field(default_factory=dict)
     tool_choice: str | None = None
     usage: bool = False
+    thinking: bool | None = None
+    context: tuple[int, ...] = ()
 
     @property
     def features(self) -> set[Feature]:
@@ -83,6 +88,8 @@ class Ask:
             "system": self.system,
             "history": self.history,
             "usage": self.usage,
+            "thinking": self.thinking is not None,
+            "context": self.context,
         }
         return {name for name, value in given.items() if value}
 

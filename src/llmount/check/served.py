@@ -42,18 +42,23 @@ def load(name: str) -> Any:
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
+def served(app: Any, *, port: int = 0, **settings: Any) -> Iterator[str]:
     """The URL of a server of the app, for as long as the block lasts.
 
-    Raises RuntimeError if it does not start, ImportError without uvicorn.
+    port: 0 for any that is free. settings: of uvicorn. Raises RuntimeError if it does not
+    start, OSError if the port is not free, ImportError without uvicorn.
     """
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="auto")
+    settings = {"log_level": "error", "access_log": False, "lifespan": "auto", **settings}
+    config = uvicorn.Config(app, **settings)
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        if sys.platform != "win32":
+            # So that a port can be had again that was just left.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         # Before the thread runs, so that the first request waits instead of failing.
         listening.listen(128)
         port = listening.getsockname()[1]

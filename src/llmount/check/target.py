@@ -16,12 +16,12 @@ from ..jsontext import dumps_bytes
 from ..types import JSON
 from .recording import Item, Recording
 
-__all__ = ["MAX_KEPT", "Target"]
+__all__ = ["MAX_KEPT", "Target", "masked"]
 
 MAX_KEPT: Final = 16 * 2**20
 """Bytes of an answer that are read; a longer one is a fault."""
 
-_SHOWN: Final = frozenset({"accept", "content-type", "content-length"})
+_SCHEMES: Final = frozenset({"basic", "bearer"})
 
 
 class Target:
@@ -91,10 +91,10 @@ class Target:
             content = dumps_bytes(body)
         sent = {} if content is None else {"content-type": "application/json"}
         sent |= {key.lower(): value for key, value in (headers or {}).items()}
-        recording = Recording(
-            method=method, url=self.url + path, headers=self._shown(sent), body=content
-        )
         own = {} if keyless else self.headers
+        recording = Recording(
+            method=method, url=self.url + path, headers=_shown(own, sent), body=content
+        )
         request = self._client.build_request(
             method, recording.url, content=content, headers={**own, **sent}
         )
@@ -115,10 +115,6 @@ class Target:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
             recording.ended = recording.ended or time.perf_counter() - begun
-
-    def _shown(self, sent: Mapping[str, str]) -> list[tuple[str, str]]:
-        masked = [(key.lower(), "…") for key in self.headers if key.lower() not in sent]
-        return [*masked, *sent.items()]
 
 
 class _Pieces:
@@ -184,6 +180,20 @@ class _Pieces:
 async def _nothing() -> AsyncIterator[Sequence[Item]]:
     for _ in ():
         yield ()
+
+
+def _shown(own: Mapping[str, str], sent: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The headers, the values of the target's own masked but for the scheme of a key."""
+    hidden = [
+        (name.lower(), masked(value)) for name, value in own.items() if name.lower() not in sent
+    ]
+    return [*hidden, *sent.items()]
+
+
+def masked(value: str) -> str:
+    """The value of a header that has a secret, of a key its scheme alone."""
+    scheme, _, rest = value.partition(" ")
+    return f"{scheme} …" if rest and scheme.lower() in _SCHEMES else "…"
 
 
 def _fault(error: Exception) -> str:

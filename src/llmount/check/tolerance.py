@@ -28,7 +28,7 @@ def tolerant(name: str) -> Contract:
     loosened = copy.deepcopy(document)
     schemas = loosened["components"]["schemas"]
     for schema, freedoms in _tolerances().get(name, {}).items():
-        _loosen(schemas[schema], freedoms)
+        _loosen(schemas, schema, freedoms)
     _open(loosened)
     return Contract.compile(loosened, name=name)
 
@@ -40,17 +40,28 @@ def _tolerances() -> Mapping[str, Mapping[str, Mapping[str, list[str]]]]:
     return found
 
 
-def _loosen(schema: dict[str, Any], freedoms: Mapping[str, list[str]]) -> None:
-    """optional: names that may be missing or null. any: names that may be anything.
+def _loosen(schemas: Mapping[str, Any], place: str, freedoms: Mapping[str, list[str]]) -> None:
+    """Loosen the schema at a place: its name, then names of properties.
 
-    Raises KeyError for a name that the schema does not have.
+    optional: names that may be missing or null. any: names that may be missing or anything. drop:
+    keywords that do not count. Raises KeyError for what is not there.
     """
+    name, *path = place.split(".")
+    schema = schemas[name]
+    for step in path:
+        schema = schema["properties"][step]
     for name in freedoms.get("optional", ()):
         if name in schema.get("required", ()):
             schema["required"] = [each for each in schema["required"] if each != name]
         schema["properties"][name] = {"anyOf": [schema["properties"][name], {"type": "null"}]}
     for name in freedoms.get("any", ()):
+        if name in schema.get("required", ()):
+            schema["required"] = [each for each in schema["required"] if each != name]
+        if name not in schema["properties"]:
+            raise KeyError(name)
         schema["properties"][name] = {}
+    for keyword in freedoms.get("drop", ()):
+        del schema[keyword]
 
 
 def _open(value: JSON) -> None:

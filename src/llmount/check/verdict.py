@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .recording import Recording
 
-__all__ = ["Finding", "Profile", "Report", "Result", "Severity", "Verdict", "judge"]
+__all__ = ["About", "Finding", "Profile", "Report", "Result", "Severity", "Verdict", "judge"]
 
 
 class Verdict(StrEnum):
@@ -44,6 +45,16 @@ class Severity(StrEnum):
     ADVICE = "advice"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a report tells of a check besides its results; see `Check`."""
+
+    title: str
+    severity: Severity = Severity.BREAKING
+    source: str = ""
+    breaks: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that is wrong: a sentence, the exchange that shows it, and the number of
@@ -61,7 +72,8 @@ class Result:
     check: its id. operation: the `operationId` that it looked at, "" for the server as a
     whole. reason: of SKIP and UNSUPPORTED. crashed: the check itself failed, which says
     nothing about the server. accepted: its findings are in the baseline. seconds: how long
-    it took.
+    it took. measured: numbers by name, such as `first item`, seconds unless the name says
+    otherwise. findings_left_out: how many more there were than a report keeps.
     """
 
     check: str
@@ -72,6 +84,12 @@ class Result:
     crashed: bool = False
     accepted: bool = False
     seconds: float = 0.0
+    measured: Mapping[str, float] = field(default_factory=dict)
+    findings_left_out: int = 0
+
+    @property
+    def area(self) -> str:
+        return self.check.partition(".")[0]
 
     @property
     def key(self) -> str:
@@ -83,22 +101,44 @@ class Result:
 class Report:
     """One run against one server.
 
-    target: as it was named. contract: the document's name. server: what it says of itself.
-    started: Unix seconds. stale: keys of the baseline that were not found again.
+    target: as it was named. url: where it was; an app that was served only for the run is
+    told as if it were at a usual place. contract: the document's name. mount: where its paths
+    stand below the url. also: contracts that the server shows besides. server: what it says
+    of itself. started: Unix seconds. abouts: of each check that has a result. streams: one
+    for each operation that streams, with or without findings. stale: keys of the baseline
+    that were not found again.
     """
 
     target: str
     contract: str
     profile: Profile
     model: str
+    url: str = ""
+    mount: str = ""
+    also: Sequence[str] = ()
     server: str = ""
     seed: int = 0
     version: str = ""
     started: float = 0.0
     seconds: float = 0.0
+    abouts: Mapping[str, About] = field(default_factory=dict)
     results: Sequence[Result] = ()
+    streams: Mapping[str, Recording] = field(default_factory=dict)
     stale: Sequence[str] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Mapping[Verdict, int]:
+        """Of each verdict, in their order; failures that are accepted count too."""
+        made = Counter(result.verdict for result in self.results)
+        return {verdict: made[verdict] for verdict in Verdict}
+
+    @property
+    def failed(self) -> list[Result]:
+        """What failed and is not accepted."""
+        return [result for result in self.of(Verdict.FAIL) if not result.accepted]
+
+    def about(self, result: Result) -> About:
+        return self.abouts.get(result.check) or About(title=result.check)
 
     def of(self, verdict: Verdict) -> list[Result]:
         return [result for result in self.results if result.verdict is verdict]
@@ -106,8 +146,7 @@ class Report:
     @property
     def conforms(self) -> bool:
         """Nothing failed but what the baseline accepts, and the baseline has nothing stale."""
-        failed = [result for result in self.of(Verdict.FAIL) if not result.accepted]
-        return not failed and not self.stale
+        return not self.failed and not self.stale
 
     @property
     def crashed(self) -> list[Result]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .ajstudioz import AJStudioz
+from .azure import Azure
 from .codeinferflow import CodeInferflow, CodeInferflowChat
 from .geenii import Geenii
 from .ktransformers import KTransformers, KTransformersChat
@@ -24,6 +25,7 @@ DIALECTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
     },
     "chat": {
         "openai": OpenAI,
+        "azure": Azure,
         "responses": Responses,
         "codeinferflow": CodeInferflowChat,
         "ktransformers": KTransformersChat,

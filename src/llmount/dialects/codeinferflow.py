@@ -34,8 +34,9 @@ from . import openai_errors
 from .completion import Completion, gather
 from .infill import TEMPLATES, Code, parse, render
 from .ollama import timestamp
-from .plain import Pieces, PlainReason, Whole, conversation, plain_reason
+from .plain import Pieces, Whole, conversation, plain_reason
 from .protocol import Answer, Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
+from .sampling import sampling
 
 __all__ = ["CodeInferflow", "CodeInferflowChat"]
 
@@ -147,11 +148,7 @@ class CodeInferflowChat(_Coder):
         prompt = Prompt(
             model=model.name,
             messages=conversation(body["messages"]),
-            sampling=Sampling(
-                max_tokens=int(body["max_tokens"]),
-                temperature=body["temperature"],
-                seed=int(body["seed"]),
-            ),
+            sampling=sampling(body, "max_tokens", "temperature", "seed"),
         )
         return Run(self.backend.generate(prompt), _Chat(), body["stream"])
 
@@ -241,14 +238,15 @@ class _Chat(Pieces):
 
     last = ({"data": "[DONE]"},)
 
-    def item(self, text: str, reason: PlainReason | None) -> JSON:
-        return {"data": dumps(_chat("chat.completion.chunk", reason, "delta", text))}
+    def item(self, text: str, finish: Finish | None) -> JSON:
+        return {"data": dumps(_chat("chat.completion.chunk", finish, "delta", text))}
 
     def whole(self, events: Sequence[Event]) -> JSON:
         answer = gather(events)
-        return _chat("chat.completion", plain_reason(answer.finish.reason), "message", answer.text)
+        return _chat("chat.completion", answer.finish, "message", answer.text)
 
 
-def _chat(kind: str, reason: PlainReason | None, place: str, text: str) -> JSON:
+def _chat(kind: str, finish: Finish | None, place: str, text: str) -> JSON:
+    reason = finish and plain_reason(finish.reason)
     choice = {"index": 0, "logprobs": None, "finish_reason": reason, place: {"content": text}}
     return {"object": kind, "choices": [choice]}

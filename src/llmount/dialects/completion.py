@@ -1,9 +1,9 @@
-"""The events of one answer, gathered."""
+"""The events of one answer, gathered, or of several in turn."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ from ..errors import BackendError
 from ..types import (
     Event,
     Finish,
+    Prompt,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
@@ -18,7 +19,7 @@ from ..types import (
     ToolCallDelta,
 )
 
-__all__ = ["Choice", "Completion", "ToolCalls", "gather", "interleave"]
+__all__ = ["Choice", "Completion", "ToolCalls", "gather", "in_turn", "repeated"]
 
 
 class ToolCalls:
@@ -76,25 +77,33 @@ def gather(events: Iterable[Event]) -> Completion:
 
 
 Choice: TypeAlias = tuple[int, Event]
-"""An event of one of several answers to the same prompt, and the number of that answer."""
+"""The number of one of several answers, and an event of it."""
 
 
-async def interleave(
-    answers: Sequence[AsyncGenerator[Event, None]],
+def repeated(prompt: Prompt, count: int) -> Iterator[Prompt]:
+    """The prompt for each of several answers: a seed is another one each time, so that the
+    answers differ and yet repeat."""
+    sampling = prompt.sampling
+    for number in range(count):
+        if sampling.seed is None or number == 0:
+            yield prompt
+        else:
+            yield replace(prompt, sampling=replace(sampling, seed=sampling.seed + number))
+
+
+async def in_turn(
+    generate: Callable[[Prompt], AsyncGenerator[Event, None]], prompts: Sequence[Prompt]
 ) -> AsyncGenerator[Choice, None]:
-    """The events of several answers in turn, each until its `Finish`."""
-    async with AsyncExitStack() as stack:
-        for answer in answers:
-            await stack.enter_async_context(aclosing(answer))
-        running = dict(enumerate(answers))
-        while running:
-            for index, answer in tuple(running.items()):
-                try:
-                    event = await anext(answer)
-                except StopAsyncIteration:
-                    raise BackendError(
-                        "the backend ended its answer without finishing it"
-                    ) from None
-                if isinstance(event, Finish):
-                    del running[index]
+    """The events of an answer to each prompt, each until its `Finish`.
+
+    One answer after another: an engine has few places, and answers that are begun but not
+    read keep theirs, so that two of one request could wait for each other for ever.
+    """
+    for index, prompt in enumerate(prompts):
+        async with aclosing(generate(prompt)) as events:
+            async for event in events:
                 yield index, event
+                if isinstance(event, Finish):
+                    break
+            else:
+                raise BackendError("the backend ended its answer without finishing it")

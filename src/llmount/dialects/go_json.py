@@ -60,7 +60,9 @@ class GoReader:
         value: dict[str, JSON] = decode(body)
         if not self._is_valid(value):
             raise InvalidRequest(*self._schema.violations(value))
-        return {} if value is None else value
+        if not _is_plain(value, self._type):
+            raise BadRequest(_NOT_PLAIN)
+        return value
 
     def _exactly(self, body: bytes) -> dict[str, JSON]:
         start, end = scan(body)
@@ -73,6 +75,11 @@ class GoReader:
 
 _MOST_EXACT: Final = 128 * 1024
 """Bytes. Reading exactly takes a microsecond or two a byte, which none may cost."""
+
+_NOT_PLAIN: Final = (
+    f"a body of more than {_MOST_EXACT} bytes must have its names in their own case, integers "
+    "without a fraction, images as texts, no null in an array and a good keep_alive"
+)
 
 # Most bodies need no exactness: what follows finds out whether one does.
 
@@ -117,8 +124,12 @@ def _is_plain(value: JSON, go: GoType) -> bool:
         return True
     if go.item is None:
         return _CHECKS[go.kind](value)
+    if go.kind == "slice" and None in value and _zero(go.item) is not None:
+        return False
     if go.item.kind == "int":
         return float not in set(map(type, value))
+    if go.item.kind == "string":
+        return True
     each_item = value if go.kind == "slice" else value.values()
     return all(_is_plain(each, go.item) for each in each_item)
 
@@ -136,8 +147,10 @@ def _accepted(read: Callable[[JSON], object]) -> Callable[[JSON], bool]:
 
 _CHECKS: Final[Mapping[str, Callable[[JSON], bool]]] = {
     "int": lambda value: type(value) is not float,
-    "image": _accepted(go_values.image),
+    # An array of numbers becomes a text.
+    "image": lambda value: type(value) is str,
     "duration": _accepted(go_values.seconds),
+    "names": lambda value: type(value) is str or None not in value,
 }
 """What a schema cannot tell."""
 

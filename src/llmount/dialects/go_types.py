@@ -57,7 +57,7 @@ _BY_TYPE: Final[Mapping[str, tuple[str, str]]] = {
     "object": ("map", "map[string]interface {}"),
 }
 
-_DEEP: Final = ("duration", "image", "int", "message", "struct")
+_DEEP: Final = ("duration", "image", "int", "message", "names", "struct")
 
 
 def _compile(
@@ -98,7 +98,8 @@ def _compile(
         go.name = go.name or f"[]{go.item.name}"
     elif kind == "ordered" and "additionalProperties" in schema:
         go.item = _compile(schema["additionalProperties"], components, known)
-    go.deep = go.deep or (go.item is not None and go.item.deep)
+    # A null is the zero value of the item there.
+    go.deep = go.deep or (go.item is not None and (go.item.deep or go.item.kind == "string"))
     return go
 
 

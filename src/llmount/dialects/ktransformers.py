@@ -10,10 +10,10 @@ from datetime import datetime
 from ..contract import Operation
 from ..errors import ApiError, BadRequest, InvalidRequest, NotFound
 from ..jsontext import dumps
-from ..types import JSON, Backend, Message, Prompt, Quota, TextPart
+from ..types import JSON, Backend, Finish, Message, Prompt, Quota, TextPart
 from ..validation import show
-from .openai import FINGERPRINT
-from .plain import Pieces, PlainReason, conversation
+from .openai_answer import FINGERPRINT
+from .plain import Pieces, conversation, plain_reason
 from .protocol import Codec, Drawing, Handler, Headers, Reply, Request, Run, quota_headers
 
 __all__ = ["KTransformers", "KTransformersChat"]
@@ -107,12 +107,12 @@ class _Lines(Pieces):
         super().__init__()
         self._model = model
 
-    def item(self, text: str, reason: PlainReason | None) -> JSON:
+    def item(self, text: str, finish: Finish | None) -> JSON:
         return {
             "model": self._model,
             "created_at": datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
             "response": text,
-            "done": reason is not None,
+            "done": finish is not None,
         }
 
 
@@ -131,10 +131,11 @@ class _Chunks(Pieces):
         }
         self._role: str | None = "assistant"
 
-    def item(self, text: str, reason: PlainReason | None) -> JSON:
+    def item(self, text: str, finish: Finish | None) -> JSON:
         # Clients join the roles of all deltas, so it is told once.
         delta = {"content": text, "role": self._role, "name": None}
         self._role = None
+        reason = finish and plain_reason(finish.reason)
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         return {"data": dumps({**self._head, "choices": [choice]})}
 

@@ -12,17 +12,15 @@ from contextlib import aclosing, contextmanager
 from ..contract import Contract, Operation
 from ..errors import (
     ApiError,
-    BackendError,
     BadRequest,
     InvalidRequest,
     ModelNotFound,
     Unsupported,
 )
-from ..media import Image, ImageBackend, ImagePrompt
+from ..media import ImageBackend
 from ..types import (
     JSON,
     Backend,
-    EmbeddingBackend,
     EmbeddingPrompt,
     Embeddings,
     Event,
@@ -31,6 +29,8 @@ from ..types import (
     Resident,
 )
 from . import go_values, ollama_models
+from .drawing import drawing
+from .embedding import embed
 from .go_json import GoReader
 from .go_syntax import quote
 from .ollama_answer import CHAT, GENERATE, Drawn, Form, Written, embedded
@@ -38,7 +38,6 @@ from .ollama_errors import draw
 from .ollama_models import Asked, bare, find, timestamp
 from .ollama_request import (
     chat_prompt,
-    check_raw,
     fills_gaps,
     generate_prompt,
     image_prompt,
@@ -95,25 +94,25 @@ class Ollama:
 
     async def generate(self, request: Request) -> Reply:
         body = request.body
-        _hold(request.fault, only="top_logprobs")
+        _hold(request.fault, "top_logprobs")
+        if _unnamed(request.fault):
+            raise ModelNotFound(body.get("model", ""))
         sent, prompt = body["model"], body["prompt"]
-        if not sent.strip():
-            raise ModelNotFound(sent)
         written = Written(sent, GENERATE, request.started, raw=body["raw"])
         if self.images is not None:
             name = bare(sent)
             if prompt and name in [model.name for model in await self.images.models()]:
                 _hold(request.fault)
                 drawn = Drawn(sent, request.started)
-                drawing = _drawing(self.images, image_prompt(body, name))
-                return Run(drawing, drawn, body["stream"])
+                events = drawing(self.images, image_prompt(body, name))
+                return Run(events, drawn, body["stream"])
         asked = await find(self.backend, sent)
         keep_alive = go_values.seconds(body.get("keep_alive"))
         if not prompt and keep_alive == 0:
             return await self._unload(asked, written)
         if asked.lacks("completion") and not asked.lacks("image"):
             raise BadRequest("image generation models are not currently supported")
-        check_raw(body)
+        _hold(request.fault, "template", "system", "context")
         body["think"] = asked.thinking(body.get("think"))
         if asked.lacks("completion"):
             raise BadRequest(f"{quote(sent)} does not support generate")
@@ -127,10 +126,10 @@ class Ollama:
 
     async def chat(self, request: Request) -> Reply:
         body = request.body
-        _hold(request.fault, only="top_logprobs")
-        sent = body["model"]
-        if not sent.strip():
+        _hold(request.fault, "top_logprobs")
+        if _unnamed(request.fault):
             raise BadRequest("model is required")
+        sent = body["model"]
         asked = await find(self.backend, sent)
         written = Written(sent, CHAT, request.started)
         keep_alive = go_values.seconds(body.get("keep_alive"))
@@ -169,8 +168,8 @@ class Ollama:
 
     async def embed(self, request: Request) -> Reply:
         body = request.body
-        if not body["model"].strip():
-            raise ModelNotFound(body["model"])
+        if _unnamed(request.fault):
+            raise ModelNotFound(body.get("model", ""))
         asked = await find(self.backend, body["model"])
         found = await self._embed(request, asked, texts(body.get("input")))
         content = embedded(asked.sent, found, body["dimensions"], request.started)
@@ -178,7 +177,7 @@ class Ollama:
 
     async def embeddings(self, request: Request) -> Reply:
         body = request.body
-        if not body["model"].strip():
+        if _unnamed(request.fault):
             raise BadRequest("model is required")
         asked = await find(self.backend, body["model"])
         found = await self._embed(request, asked, (body["prompt"],) if body["prompt"] else ())
@@ -193,8 +192,6 @@ class Ollama:
         if not texts:
             await self._load(asked, keep_alive, Written(asked.sent, GENERATE, request.started))
             return Embeddings(vectors=())
-        if not isinstance(self.backend, EmbeddingBackend):
-            raise Unsupported("embedding", model=asked.sent)
         prompt = EmbeddingPrompt(
             model=asked.name,
             texts=tuple(texts),
@@ -203,19 +200,16 @@ class Ollama:
             keep_alive=keep_alive,
         )
         with _named(asked):
-            found = await self.backend.embed(prompt)
-        if len(found.vectors) != len(texts):
-            raise BackendError("the backend gave another number of embeddings than of texts")
-        return found
+            return await embed(self.backend, prompt)
 
     async def list(self, request: Request) -> Reply:
         return Answer({"models": ollama_models.listed(await self.backend.models())})
 
     async def show(self, request: Request) -> Reply:
+        if _unnamed(request.fault):
+            raise BadRequest("model is required")
         _hold(request.fault)
         name = request.body["model"] or request.body["name"]
-        if not name.strip():
-            raise BadRequest("model is required")
         asked = await find(self.backend, name, only_listed=True)
         if asked.model is None:
             raise ModelNotFound(ollama_models.tagged(asked.name))
@@ -241,19 +235,18 @@ class Ollama:
         return quota_headers(quota)
 
 
-def _hold(fault: InvalidRequest | None, *, only: str = "", but: str = "") -> None:
-    """Raise what the document has against a body: all, of one field, or but of one."""
-    if fault is None:
-        return
-    for violation in fault.violations:
+def _hold(fault: InvalidRequest | None, *only: str, but: str = "") -> None:
+    """Raise what the document has against a body: all, of some fields, or but of one."""
+    for violation in fault.violations if fault else ():
         field = violation.path[0] if violation.path else ""
-        if field != but and only in ("", field):
+        if field != but and (not only or field in only):
             raise InvalidRequest(violation)
 
 
-async def _drawing(images: ImageBackend, prompt: ImagePrompt) -> AsyncGenerator[Image, None]:
-    for image in await images.draw(prompt):
-        yield image
+def _unnamed(fault: InvalidRequest | None) -> bool:
+    """Whether the document says that the request names no model."""
+    violations = fault.violations if fault else ()
+    return any(each.path[:1] in (("model",), ("name",)) for each in violations)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..types import (
     ToolCallDelta,
 )
 from .completion import Completion, ToolCalls, gather
+from .embedding import unit_vectors
 from .ollama_models import timestamp
 
 __all__ = ["CHAT", "GENERATE", "Drawn", "Form", "Written", "embedded"]
@@ -228,15 +228,8 @@ def _present(**fields: JSON) -> dict[str, JSON]:
 
 def embedded(model: str, found: Embeddings, dimensions: int, started: int) -> JSON:
     """The answer of `/embed`: vectors of the length 1. Raises `BackendError` for what has none."""
-    vectors = [_unit(vector) for vector in found.vectors]
-    if dimensions > 0:
-        vectors = [
-            _unit(vector[:dimensions]) if dimensions < len(vector) else vector for vector in vectors
-        ]
-    answer: dict[str, JSON] = {
-        "model": model,
-        "embeddings": [[_single(number) for number in vector] for vector in vectors],
-    }
+    vectors = unit_vectors(found, dimensions if dimensions > 0 else None)
+    answer: dict[str, JSON] = {"model": model, "embeddings": vectors}
     if not vectors:
         # Of no text there is nothing to count: the model was loaded.
         return answer
@@ -245,16 +238,3 @@ def embedded(model: str, found: Embeddings, dimensions: int, started: int) -> JS
         load_duration=found.timings.load,
         prompt_eval_count=found.usage.prompt,
     )
-
-
-def _unit(vector: Sequence[float]) -> Sequence[float]:
-    length = math.sqrt(math.fsum(number * number for number in vector))
-    if not math.isfinite(length):
-        raise BackendError("embedding contains NaN or Inf values")
-    length = max(length, 1e-12)
-    return [number / length for number in vector]
-
-
-def _single(number: float) -> float:
-    """With no more digits than a 32-bit number has."""
-    return float(f"{number:.9g}")

@@ -78,7 +78,13 @@ def _text(error: ApiError, operation: Operation | None) -> str:
 
 # What the document has against a body that Go reads
 
-_RANGES: Final[Mapping[str, str]] = {
+_RAW: Final = "raw mode does not support template, system, or context"
+
+_TEXTS: Final[Mapping[str, str]] = {
+    "template": _RAW,
+    "system": _RAW,
+    "context": _RAW,
+    "images": "this server does not support images beside raw, suffix or template",
     "top_logprobs": "top_logprobs must be between 0 and 20",
     "width": "width and height must be <= 4096",
     "height": "width and height must be <= 4096",
@@ -95,7 +101,9 @@ def _violation(violation: Violation) -> str:
     if field == "format":
         raw = quote(dumps(violation.value)[:200])
         return f'invalid format: {raw}; expected "json" or a valid JSON Schema object'
-    return _RANGES.get(field, violation.message)
+    if field == "context" and len(violation.path) > 1:
+        return violation.message
+    return _TEXTS.get(field, violation.message)
 
 
 def _option(violation: Violation) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..errors import BadRequest, Unsupported
+from ..errors import BadRequest
 from ..jsontext import dumps
 from ..media import ImagePrompt
 from ..types import (
@@ -29,7 +29,6 @@ from .ollama_models import bare
 __all__ = [
     "bare",
     "chat_prompt",
-    "check_raw",
     "fills_gaps",
     "generate_prompt",
     "image_prompt",
@@ -52,14 +51,11 @@ _SAMPLING = {
 def generate_prompt(body: JSON, model: str | None = None) -> Prompt:
     """model: the name that the backend has for it, as far as that is known.
 
-    Raises `BadRequest` for fields that exclude each other, bad images or a bad template.
+    Raises `BadRequest` for bad images or a bad template.
     """
-    check_raw(body)
     common = _common(body, model)
     text, template, suffix = body["prompt"], body["template"], body["suffix"]
     images = tuple(_images(body.get("images")))
-    if images and (body["raw"] or template or suffix):
-        raise Unsupported("images beside raw, suffix or template", param="images")
     if body["raw"]:
         return Prompt(text=text, **common)
     context = tuple(body.get("context") or ())
@@ -72,12 +68,6 @@ def generate_prompt(body: JSON, model: str | None = None) -> Prompt:
     if body["system"]:
         messages.insert(0, Message("system", (TextPart(body["system"]),)))
     return Prompt(messages=tuple(messages), context=context, **common)
-
-
-def check_raw(body: JSON) -> None:
-    """Raises `BadRequest`."""
-    if body["raw"] and (body["template"] or body["system"] or body.get("context")):
-        raise BadRequest("raw mode does not support template, system, or context")
 
 
 def fills_gaps(template: str) -> bool:

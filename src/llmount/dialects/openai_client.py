@@ -21,7 +21,6 @@ from ..types import (
     Model,
     ReasoningDelta,
     TextDelta,
-    Timings,
     Usage,
 )
 from . import embedding_client
@@ -35,6 +34,7 @@ from .upstream import (
     malformed,
     object_of,
     text_of,
+    timings_of,
     token_logprobs,
 )
 from .upstream_errors import fault_of, judge
@@ -161,7 +161,6 @@ class Answer:
         if reason == "stop" and self._calls:
             reason = "tool_calls"
         usage = object_of(self._whole.get("usage"))
-        timings = object_of(self._whole.get("timings"))
         prompt = object_of(usage.get("prompt_tokens_details"))
         completion = object_of(usage.get("completion_tokens_details"))
         finish = Finish(
@@ -172,10 +171,7 @@ class Answer:
                 cached=count(prompt.get("cached_tokens")),
                 reasoning=count(completion.get("reasoning_tokens")),
             ),
-            timings=Timings(
-                prompt=_nanoseconds(timings.get("prompt_ms")),
-                completion=_nanoseconds(timings.get("predicted_ms")),
-            ),
+            timings=timings_of(self._whole.get("timings")),
             raw=self._raw(),
         )
         return [*missing, finish]
@@ -197,10 +193,6 @@ class Answer:
         raw["object"] = "chat.completion" if "message" in choice else "text_completion"
         raw["choices"] = [choice]
         return raw
-
-
-def _nanoseconds(milliseconds: JSON) -> int:
-    return int(milliseconds * 1e6) if isinstance(milliseconds, int | float) else 0
 
 
 def _logprobs(logprobs: Mapping[str, JSON]) -> list[dict[str, JSON]]:
@@ -268,7 +260,9 @@ _EVENTS: Final = framing_of("text/event-stream")
 
 OPENAI: Final = Client(
     request=request,
-    decoder=lambda media_type: WholeBody() if media_type == "application/json" else _EVENTS.decoder(),
+    decoder=lambda media_type: (
+        WholeBody() if media_type == "application/json" else _EVENTS.decoder()
+    ),
     answer=Answer,
     error=error,
     models_path="/models",

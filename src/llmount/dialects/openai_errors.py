@@ -18,6 +18,7 @@ from ..errors import (
     RateLimited,
     RouteNotFound,
     Unauthenticated,
+    UnknownFields,
     Unsupported,
     UnsupportedMediaType,
     Violation,
@@ -40,16 +41,18 @@ _KEY_HINT = (
 )
 
 
-def draw(error: ApiError) -> Drawing:
-    return Drawing.of(error, {"error": envelope(error)})
+def draw(error: ApiError, asked: str = "messages") -> Drawing:
+    """asked: the field that is too long where a `ContextTooLong` is."""
+    return Drawing.of(error, {"error": envelope(error, asked)})
 
 
-def envelope(error: ApiError) -> JSON:
-    message, type_, param, code = _describe(error)
+def envelope(error: ApiError, asked: str = "messages") -> JSON:
+    """As for `draw`."""
+    message, type_, param, code = _describe(error, asked)
     return {"message": message, "type": type_, "param": param, "code": code}
 
 
-def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
+def _describe(error: ApiError, asked: str) -> tuple[str, str, str | None, str | None]:
     """Message, type, param and code."""
     invalid = "invalid_request_error"
     match error:
@@ -63,10 +66,13 @@ def _describe(error: ApiError) -> tuple[str, str, str | None, str | None]:
         case ContextTooLong():
             message = (
                 f"This model's maximum context length is {error.limit} tokens. However, your "
-                f"messages resulted in {error.tokens} tokens. Please reduce the length of the "
-                "messages."
+                f"{asked} resulted in {error.tokens} tokens. Please reduce the length of the "
+                f"{asked}."
             )
-            return message, invalid, "messages", "context_length_exceeded"
+            return message, invalid, asked, "context_length_exceeded"
+        case UnknownFields(names=names):
+            what = "argument" if len(names) == 1 else "arguments"
+            return f"Unrecognized request {what} supplied: {error.shown}", invalid, None, None
         case Unsupported():
             return error.message, invalid, error.param, "unsupported_parameter"
         case BadRequest():
@@ -112,6 +118,8 @@ _EXCLUDED = {
     "stream_options": "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
     "top_logprobs": "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
     "tool_choice": "'tool_choice' is only allowed when 'tools' are specified.",
+    "functions": "'functions' are only allowed when 'tools' are not specified.",
+    "function_call": "'function_call' is only allowed when 'functions' are specified.",
 }
 """What the document allows only beside another field."""
 

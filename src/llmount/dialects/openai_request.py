@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..errors import BadRequest, Unsupported
 from ..types import (
@@ -18,11 +18,10 @@ from ..types import (
     Role,
     Sampling,
     TextPart,
-    Tool,
-    ToolCall,
 )
+from .openai_tools import Offer, calls_made
 
-__all__ = ["bytes_of", "prompt"]
+__all__ = ["bytes_of", "prompt", "sampling"]
 
 _ROLES: Mapping[str, Role] = {
     "developer": "system",
@@ -35,41 +34,38 @@ _ROLES: Mapping[str, Role] = {
 
 _REFUSED = {
     "audio": "audio output",
-    "functions": "functions (send tools)",
-    "function_call": "function_call (send tool_choice)",
     "web_search_options": "web search",
 }
 
 
-def prompt(body: JSON) -> Prompt:
-    """The neutral prompt. Raises `BadRequest` with the path of the field at fault."""
+def prompt(body: JSON, offer: Offer) -> Prompt:
+    """The neutral prompt. Raises `BadRequest` with the path of the field at fault.
+
+    offer: what the body lets the model call.
+    """
     for field, what in _REFUSED.items():
         if body.get(field) is not None:
             raise Unsupported(what, param=field)
     if "audio" in (body.get("modalities") or ()):
         raise Unsupported("audio output", param="modalities")
-    tools, choice = _tools(body)
     _check_tool_turns(body["messages"])
     effort = body.get("reasoning_effort")
     return Prompt(
         model=body["model"],
-        messages=tuple(
-            _message(message, f"messages[{number}]")
-            for number, message in enumerate(body["messages"])
-        ),
-        sampling=_sampling(body),
-        tools=tools,
-        tool_choice=choice,
-        parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        messages=tuple(_messages(body["messages"])),
+        sampling=sampling(body, body.get("max_completion_tokens") or body.get("max_tokens")),
+        tools=offer.tools,
+        tool_choice=offer.choice,
+        parallel_tool_calls=offer.several,
         format=_format(body.get("response_format")),
         reasoning=False if effort == "none" else effort,
         logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
     )
 
 
-def _sampling(body: JSON) -> Sampling:
+def sampling(body: JSON, limit: float | None) -> Sampling:
+    """The settings that chat and text completions share. limit: the most tokens."""
     stop = body.get("stop") or ()
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
     return Sampling(
         max_tokens=_integer(limit),
         temperature=body.get("temperature"),
@@ -106,42 +102,7 @@ def _format(response_format: JSON) -> JSON:
     return None
 
 
-# Tools
-
-
-def _tools(body: JSON) -> tuple[tuple[Tool, ...], str]:
-    tools: dict[str, Tool] = {}
-    for number, tool in enumerate(body.get("tools") or ()):
-        if tool["type"] != "function":
-            raise Unsupported(f"tools of type {tool['type']}", param=f"tools[{number}].type")
-        function = tool["function"]
-        tools[function["name"]] = Tool(
-            function["name"],
-            function.get("description") or "",
-            function.get("parameters") or {},
-            bool(function.get("strict")),
-        )
-    choice = body.get("tool_choice")
-    if choice is None:
-        return tuple(tools.values()), "auto"
-    if isinstance(choice, str):
-        return tuple(tools.values()), choice
-    if choice["type"] == "allowed_tools":
-        allowed = choice["allowed_tools"]
-        names = [_named(tool, tools) for tool in allowed["tools"]]
-        return tuple(tools[name] for name in names), allowed["mode"]
-    return tuple(tools.values()), _named(choice, tools)
-
-
-def _named(choice: JSON, tools: Mapping[str, Tool]) -> str:
-    if choice["type"] != "function":
-        raise Unsupported("a tool choice of this type", param="tool_choice")
-    name: str = choice["function"]["name"]
-    if name not in tools:
-        raise BadRequest(
-            f"Tool choice '{name[:64]}' not found in 'tools' parameter.", param="tool_choice"
-        )
-    return name
+# Turns
 
 
 def _check_tool_turns(messages: Sequence[JSON]) -> None:
@@ -159,7 +120,8 @@ def _check_tool_turns(messages: Sequence[JSON]) -> None:
             open_calls.discard(message["tool_call_id"])
             continue
         _check_answered(open_calls, number)
-        open_calls = {call["id"] for call in _calls(message)}
+        calls = message.get("tool_calls") if message["role"] == "assistant" else None
+        open_calls = {call["id"] for call in calls or ()}
     _check_answered(open_calls, len(messages))
 
 
@@ -177,28 +139,28 @@ def _check_answered(open_calls: Collection[str], number: int) -> None:
 # Messages. What the document does not list for a role may hold anything: it is not read.
 
 
-def _message(message: JSON, path: str) -> Message:
-    role = message["role"]
-    return Message(
-        _ROLES[role],
-        tuple(_parts(message.get("content"), f"{path}.content")),
-        tool_calls=tuple(
-            _tool_call(call, f"{path}.tool_calls[{number}]")
-            for number, call in enumerate(_calls(message))
-        ),
-        tool_call_id=message["tool_call_id"] if role == "tool" else None,
-        name=message.get("name") if role != "tool" else None,
-    )
+def _messages(messages: Sequence[JSON]) -> Iterator[Message]:
+    called: dict[str, str] = {}
+    for number, (message, calls) in enumerate(zip(messages, calls_made(messages), strict=True)):
+        role = message["role"]
+        called |= {call.name: call.id for call in calls}
+        yield Message(
+            _ROLES[role],
+            tuple(_parts(message.get("content"), f"messages[{number}].content")),
+            tool_calls=calls,
+            tool_call_id=_answered(message, called),
+            name=message.get("name") if role != "tool" else None,
+        )
 
 
-def _calls(message: JSON) -> Sequence[JSON]:
-    return message.get("tool_calls") or () if message["role"] == "assistant" else ()
-
-
-def _tool_call(call: JSON, path: str) -> ToolCall:
-    if call["type"] != "function":
-        raise Unsupported(f"tool calls of type {call['type']}", param=f"{path}.type")
-    return ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
+def _answered(message: JSON, called: Mapping[str, str]) -> str | None:
+    """The call that a turn answers. called: by name the last call of each function."""
+    match message["role"]:
+        case "tool":
+            return str(message["tool_call_id"])
+        case "function":
+            return called.get(message["name"])
+    return None
 
 
 def _parts(content: JSON, path: str) -> Iterable[Part]:

@@ -52,8 +52,8 @@ class Pieces:
     def __init__(self) -> None:
         self.finished = False
 
-    def item(self, text: str, reason: PlainReason | None) -> JSON:
-        """One item. The one for the end has a reason and no text."""
+    def item(self, text: str, finish: Finish | None) -> JSON:
+        """One item. The one for the end has a `Finish` and no text."""
         raise NotImplementedError
 
     def items(self, event: Event) -> Iterable[JSON]:
@@ -62,7 +62,7 @@ class Pieces:
                 yield self.item(event.text, None)
         elif isinstance(event, Finish):
             self.finished = True
-            yield self.item("", plain_reason(event.reason))
+            yield self.item("", event)
             yield from self.last
 
     def whole(self, events: Sequence[Event]) -> JSON:

@@ -110,8 +110,8 @@ class Drawing:
     headers: Headers = ()
 
     @classmethod
-    def of(cls, error: ApiError, content: JSON) -> Drawing:
-        """With the error's own status, and the headers that HTTP has for it."""
+    def of(cls, error: ApiError, content: JSON, *, status: int | None = None) -> Drawing:
+        """With the error's own status, unless told, and the headers that HTTP has for it."""
         headers: list[tuple[str, str]] = []
         if isinstance(error, MethodNotAllowed):
             headers.append(("allow", ", ".join(error.allowed)))
@@ -119,7 +119,7 @@ class Drawing:
             headers.append(("www-authenticate", "Bearer"))
         if isinstance(error, (RateLimited, Overloaded)) and error.retry_after is not None:
             headers.append(("retry-after", str(whole_seconds(error.retry_after))))
-        return cls(error.status, content, headers)
+        return cls(error.status if status is None else status, content, headers)
 
 
 def whole_seconds(retry_after: float) -> int:

@@ -1,4 +1,5 @@
-"""OpenAI's responses: the client half. `responses_client_request` writes bodies.
+"""OpenAI's responses: the client half. `responses_client_request` writes bodies and
+`responses_client_items` reads what an answer is made of.
 
 As tolerant as `openai_client`: what a stream leaves out of its deltas is taken from the items
 and the response that it ends with.
@@ -6,26 +7,19 @@ and the response that it ends with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-from ..errors import ApiError
+from ..errors import ApiError, BackendError
 from ..framing import framing_of
 from ..jsontext import loads
-from ..types import (
-    JSON,
-    Event,
-    Finish,
-    FinishReason,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from ..types import JSON, Event, Finish, FinishReason, Usage
 from .openai_client import OPENAI, WholeBody, error
+from .responses_client_items import WRITES, Output
 from .responses_client_request import request
-from .upstream import array, call_id, count, cut_off, malformed, object_of, text_of, token_logprobs
+from .upstream import array, count, cut_off, malformed, object_of, text_of, timings_of
 
 __all__ = ["RESPONSES", "Answer"]
 
@@ -33,32 +27,15 @@ _REASONS: Final[Mapping[str, FinishReason]] = {
     "max_output_tokens": "length",
     "content_filter": "content_filter",
 }
-_STATUSES: Final[Mapping[str, int]] = {
-    "rate_limit_exceeded": 429,
-    "invalid_prompt": 400,
-    "model_not_found": 404,
-}
-_WRITES: Final = {
-    "response.output_text.delta": "text",
-    "response.refusal.delta": "text",
-    "response.reasoning_text.delta": "reasoning",
-    "response.reasoning_summary_text.delta": "reasoning",
-    "response.function_call_arguments.delta": "arguments",
-}
+_STATUSES: Final = (
+    ("rate_limit|insufficient_quota", 429),
+    ("model_not_found", 404),
+    ("image|context_length|invalid", 400),
+)
+"""By the first pattern that an error's code and type have: what its status would have been."""
+
 _ENDS: Final = ("response.completed", "response.incomplete")
-
-
-@dataclass(slots=True)
-class _Item:
-    """What was heard of an item of the output. heard: a piece of it came. call: its number
-    among the calls, -1 for none. parts: the numbers of the parts of a summary that have begun."""
-
-    id: str
-    index: int
-    said: str = ""
-    heard: bool = False
-    call: int = -1
-    parts: set[int] = field(default_factory=set)
+_WHOLE: Final = ("completed", "incomplete")
 
 
 class Answer:
@@ -70,9 +47,9 @@ class Answer:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._items: list[_Item] = []
-        self._calls = 0
+        self._output = Output()
         self._response: Mapping[str, JSON] = {}
+        self._timings: JSON = None
         self.done = False
 
     @property
@@ -89,131 +66,65 @@ class Answer:
             raise malformed() from fault
         if not isinstance(event, dict):
             raise malformed()
-        return list(self._event(event, text_of(event.get("type"))))
+        kind = text_of(event.get("type"))
+        return list(self._event("error" if item.get("event") == "error" else kind, event))
 
-    def _event(self, event: Mapping[str, JSON], kind: str) -> Iterator[Event]:
-        response = object_of(event.get("response")) or (event if "output" in event else {})
+    def _event(self, kind: str, event: Mapping[str, JSON]) -> Iterator[Event]:
+        response = object_of(event.get("response"))
+        if not kind and "output" in event:
+            # An answer that is not streamed.
+            response, kind = event, f"response.{event.get('status') or 'completed'}"
         if kind == "error" or event.get("error") or response.get("status") == "failed":
             raise self._error(event, response)
-        if kind in _WRITES:
-            yield from self._write(event, _WRITES[kind])
+        place, item = event.get("output_index"), object_of(event.get("item"))
+        if kind in WRITES:
+            yield from self._output.write(WRITES[kind], event)
         elif kind == "response.output_item.added":
-            yield from self._begin(event.get("output_index"), object_of(event.get("item")))
+            yield from self._output.begin(item, place)
         elif kind == "response.output_item.done":
-            yield from self._rest(event.get("output_index"), object_of(event.get("item")))
-        elif kind in _ENDS or (not kind and response):
-            for number, each in enumerate(array(response.get("output"))):
-                yield from self._rest(number, each)
-            self._response = response
+            yield from self._output.end(item, place)
+        elif kind in _ENDS:
+            yield from self._output.close(array(response.get("output")))
+            self._response = {"status": kind.removeprefix("response."), **response}
+            self._timings = event.get("timings")
             self.done = True
+        elif kind in ("response.cancelled", "response.failed"):
+            raise BackendError("the upstream gave up in the middle of its answer")
 
     def _error(self, event: Mapping[str, JSON], response: Mapping[str, JSON]) -> ApiError:
         told = object_of(event.get("error")) or object_of(response.get("error")) or event
-        code = text_of(told.get("code"))
-        return error(_STATUSES.get(code, 500), {"error": dict(told)}, self._model)
-
-    def _write(self, event: Mapping[str, JSON], what: str) -> Iterator[Event]:
-        item = self._item(event.get("item_id"), event.get("output_index"))
-        item.heard = True
-        delta = text_of(event.get("delta"))
-        if what == "reasoning":
-            part = count(event.get("summary_index"))
-            # The parts of a summary are paragraphs.
-            apart = "\n\n" if part and part not in item.parts else ""
-            item.parts.add(part)
-            item.said += apart + delta
-            yield ReasoningDelta(apart + delta)
-        elif what == "text":
-            item.said += delta
-            logprobs = token_logprobs(event.get("logprobs"))
-            if delta or logprobs:
-                yield TextDelta(delta, logprobs)
-        elif item.call < 0:
-            raise malformed()
-        elif delta:
-            item.said += delta
-            yield ToolCallDelta(item.call, arguments=delta)
-
-    def _item(self, id_: JSON, index: JSON) -> _Item:
-        """The item of this id, or at this place. Servers leave out one or the other."""
-        id_ = text_of(id_)
-        for item in self._items:
-            if id_ and item.id == id_:
-                return item
-        place = index if isinstance(index, int) else len(self._items)
-        for item in self._items:
-            if item.index == place:
-                return item
-        self._items.append(_Item(id_, place))
-        return self._items[-1]
-
-    def _begin(self, index: JSON, shown: Mapping[str, JSON]) -> Iterator[Event]:
-        item = self._item(shown.get("id"), index)
-        if shown.get("type") == "function_call" and item.call < 0:
-            item.call = self._calls
-            self._calls += 1
-            item.said = text_of(shown.get("arguments"))
-            id_ = text_of(shown.get("call_id")) or call_id()
-            yield ToolCallDelta(item.call, id_, text_of(shown.get("name")), item.said)
-
-    def _rest(self, index: JSON, shown: Mapping[str, JSON]) -> Iterator[Event]:
-        """What an item that is done has, and no event before it told."""
-        yield from self._begin(index, shown)
-        item = self._item(shown.get("id"), index)
-        whole, event = _read(shown, item.call)
-        if event is None or not whole.startswith(item.said):
-            return
-        if isinstance(event, TextDelta) and item.heard:
-            # The probabilities of what was said before are among them.
-            event = TextDelta("")
-        missing = whole.removeprefix(item.said)
-        item.said, item.heard = whole, True
-        if missing or (isinstance(event, TextDelta) and event.logprobs):
-            yield replace(event, **{_FIELDS[type(event)]: missing})
+        code = f"{told.get('code')} {told.get('type')}"
+        if numbered := re.match("[45][0-9][0-9] ", code):
+            status = int(numbered[0])
+        else:
+            found = (status for pattern, status in _STATUSES if re.search(pattern, code))
+            status = next(found, 500)
+        return error(status, {"error": told}, self._model)
 
     def close(self) -> list[Event]:
         if not self.done:
             raise cut_off()
         usage = object_of(self._response.get("usage"))
-        reason = object_of(self._response.get("incomplete_details")).get("reason")
-        finished: FinishReason = "tool_calls" if self._calls else "stop"
-        return [
-            Finish(
-                reason=_REASONS.get(reason, "length") if reason else finished,
-                usage=Usage(
-                    prompt=count(usage.get("input_tokens")),
-                    completion=count(usage.get("output_tokens")),
-                    cached=count(object_of(usage.get("input_tokens_details")).get("cached_tokens")),
-                    reasoning=count(
-                        object_of(usage.get("output_tokens_details")).get("reasoning_tokens")
-                    ),
-                ),
-                raw=self._response,
-            )
-        ]
+        prompt = object_of(usage.get("input_tokens_details"))
+        completion = object_of(usage.get("output_tokens_details"))
+        finish = Finish(
+            reason=self._reason(),
+            usage=Usage(
+                prompt=count(usage.get("input_tokens")),
+                completion=count(usage.get("output_tokens")),
+                cached=count(prompt.get("cached_tokens")),
+                reasoning=count(completion.get("reasoning_tokens")),
+            ),
+            timings=timings_of(self._timings),
+            raw=self._response,
+        )
+        return [finish]
 
-
-_FIELDS: Final[Mapping[type, str]] = {
-    TextDelta: "text",
-    ReasoningDelta: "text",
-    ToolCallDelta: "arguments",
-}
-
-
-def _read(shown: Mapping[str, JSON], call: int) -> tuple[str, Any]:
-    """The text of an item that is done, and an event to tell it with."""
-    content, summary = array(shown.get("content")), array(shown.get("summary"))
-    match shown.get("type"):
-        case "message":
-            pieces = [text_of(part.get("text", part.get("refusal"))) for part in content]
-            logprobs = [token for part in content for token in token_logprobs(part.get("logprobs"))]
-            return "".join(pieces), TextDelta("", tuple(logprobs))
-        case "reasoning":
-            texts = [text_of(part.get("text")) for part in content or summary]
-            return ("" if content else "\n\n").join(texts), ReasoningDelta("")
-        case "function_call":
-            return text_of(shown.get("arguments")), ToolCallDelta(call)
-    return "", None
+    def _reason(self) -> FinishReason:
+        if self._response["status"] == "incomplete":
+            why = object_of(self._response.get("incomplete_details")).get("reason")
+            return _REASONS.get(text_of(why), "length")
+        return "tool_calls" if self._output.calls else "stop"
 
 
 _EVENTS: Final = framing_of("text/event-stream")

@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Final
 
 from ..errors import BackendError
-from ..types import JSON, Sampling, TokenLogprob
+from ..types import JSON, Sampling, Timings, TokenLogprob
 
 __all__ = [
     "array",
@@ -27,6 +27,7 @@ __all__ = [
     "object_of",
     "settings_of",
     "text_of",
+    "timings_of",
     "token_logprobs",
 ]
 
@@ -96,6 +97,19 @@ def text_of(value: JSON) -> str:
     if isinstance(value, list):
         return "".join(text_of(part.get("text")) for part in array(value))
     raise malformed()
+
+
+def timings_of(value: JSON) -> Timings:
+    """The times that llama.cpp tells beside its answers."""
+    told = object_of(value)
+    return Timings(
+        prompt=_nanoseconds(told.get("prompt_ms")),
+        completion=_nanoseconds(told.get("predicted_ms")),
+    )
+
+
+def _nanoseconds(milliseconds: JSON) -> int:
+    return int(milliseconds * 1e6) if isinstance(milliseconds, int | float) else 0
 
 
 def token_logprobs(value: JSON) -> tuple[TokenLogprob, ...]:

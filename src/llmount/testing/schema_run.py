@@ -1,45 +1,63 @@
 """Schemathesis over a document: every operation, with what it allows and what it does not.
 
-The only file that imports schemathesis, which takes most of a second.
+This file and the one beside it import schemathesis, which takes most of a second, only when
+a run begins.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from llmount.contract import resolve
 from llmount.framing import FramingError, framing_of
+from llmount.testing.schema_exchange import Bound, Exchange, PatientTransport, exchange
 from llmount.types import JSON
 
 __all__ = ["Failure", "SchemaRun", "run"]
 
+_PATIENCE: Final = 20.0
 
-_SHOWN = 500
-"""Bytes of a response."""
+# Of an answer that was cut, the whole cannot be judged.
+_OF_WHOLE_ANSWERS: Final = frozenset({"response_schema_conformance"})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What Schemathesis found: the operation ("POST /chat"), the check, the beginning of the
-    response's body, and a command that shows it."""
+    """What Schemathesis found: the operation ("POST /chat"), the check, the exchange (none if
+    nothing was sent), and a command that shows it."""
 
     operation: str
     check: str
     message: str
-    response: str = ""
+    exchange: Exchange | None = None
     code_sample: str = ""
 
+    @property
+    def response(self) -> str:
+        """The beginning of the response's body."""
+        return self.exchange.text if self.exchange else ""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaRun:
-    """What a run found, and how many requests of which status it took."""
+    """What a run found.
+
+    statuses: how many requests were answered with which. unanswered: how many were not.
+    cut: of how many the rest of the answer was not waited for. finished: all was tried that
+    was meant to be.
+    """
 
     failures: tuple[Failure, ...]
     statuses: Mapping[int, int]
+    unanswered: int = 0
+    cut: int = 0
+    finished: bool = True
 
 
 def run(
@@ -53,14 +71,21 @@ def run(
     max_examples: int = 25,
     seed: int = 1,
     skip_checks: Iterable[str] = (),
+    seconds: float | None = None,
+    patience: float = _PATIENCE,
+    bound: Bound | None = None,
+    seen: Callable[[Exchange], None] = lambda exchange: None,
 ) -> SchemaRun:
     """Fuzz `target`, an ASGI app or the URL of a server, by an OpenAPI document.
 
     prefix: where the document's paths stand below the target. models: names for the
     fields and path parameters called `model`, so that most requests get past it.
     stream: force that value of the field of this name, with valid data only. headers: sent
-    with every request, such as a key. max_examples: for each operation and phase. skip_checks: the
-    names of Schemathesis's checks to leave out.
+    with every request, such as a key. max_examples: for each operation and phase. seed: the
+    requests follow from it alone, unless time runs out. skip_checks: the names of
+    Schemathesis's checks to leave out. seconds: for the whole run; each operation gets its
+    share. Of a server only, patience: seconds to wait for one answer; bound: see `Bound`.
+    seen: told of every exchange, in the thread that calls this.
 
     Raises RuntimeError if the run itself broke down.
     """
@@ -69,15 +94,20 @@ def run(
     from schemathesis.engine import events, from_schema
 
     _register()
-    described = _prepared(document, stream)
+    described = _prepared(document, stream, models)
     in_process = not isinstance(target, str)
     base = "http://localhost" if in_process else target.rstrip("/")
+    # Without `security` nothing says that a key is needed, and without a key none is dropped.
+    skipped = (*skip_checks, *(() if described.get("security") and headers else ("ignored_auth",)))
+    # What was answered before must not change what is sent next.
+    deaf = {"extra-data-sources": {"responses": False}}
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
             "continue-on-failure": True,
+            **({"max-time": max(1, math.ceil(seconds))} if seconds is not None else {}),
             "max-stream-events": 100_000,
-            "request-timeout": 20,
+            "request-timeout": patience,
             "base-url": base + prefix,
             "headers": dict(headers or {}),
             "generation": {
@@ -87,8 +117,15 @@ def run(
                 "mode": "all" if stream is None else "positive",
                 "with-security-parameters": bool(headers),
             },
-            "phases": {"stateful": {"enabled": False}},
-            "checks": {name: {"enabled": False} for name in ("ignored_auth", *skip_checks)},
+            "phases": {
+                "examples": deaf,
+                "coverage": deaf,
+                "fuzzing": {**deaf, "error-feedback": {"enabled": False}},
+                # It follows the links of a document, and these APIs have none: no request
+                # needs anything that an earlier answer told.
+                "stateful": {"enabled": False},
+            },
+            "checks": {name: {"enabled": False} for name in skipped},
             **(
                 {
                     "dictionaries": {"models": {"values": list(models)}},
@@ -103,39 +140,69 @@ def run(
         }
     )
     schema = schemathesis.openapi.from_dict(described, config=config)
+    transport = None
     if in_process:
         schema.app = target
+    else:
+        transport = PatientTransport(schema.transport, patience, bound)
+        _send_through(schema, transport)
     failures: dict[tuple[str, str, str], Failure] = {}
     statuses: dict[int, int] = {}
-    for event in from_schema(schema).execute():
+    unanswered = cut = 0
+    finished = False
+    begun = time.monotonic()
+    running = from_schema(schema).execute()
+    for event in running:
         if isinstance(event, events.FatalError):
             raise RuntimeError(f"the run broke down: {event.exception}") from event.exception
         if isinstance(event, events.NonFatalError):
             error = Failure(event.label, "error", str(event.value))
             failures[error.operation, error.check, error.message] = error
+        if isinstance(event, events.PhaseFinished) and event.phase.name.value == "fuzzing":
+            # With a limit of time it would begin again for as long as there is some left.
+            finished = seconds is None or time.monotonic() < begun + seconds
+            running.stop()
         if not isinstance(event, events.ScenarioFinished):
             continue
         recorder = event.recorder
         for case_id, interaction in recorder.interactions.items():
-            if interaction.response is not None:
-                status = interaction.response.status_code
-                statuses[status] = statuses.get(status, 0) + 1
+            made = exchange(recorder.label, recorder.cases[case_id].value, interaction, transport)
+            seen(made)
+            cut += made.cut
+            if made.status is None:
+                unanswered += 1
+                continue
+            statuses[made.status] = statuses.get(made.status, 0) + 1
             for check in recorder.checks.get(case_id, ()):
-                if check.failure_info is None:
+                if check.failure_info is None or (made.cut and check.name in _OF_WHOLE_ANSWERS):
                     continue
-                found, response = check.failure_info, interaction.response
+                found = check.failure_info
                 failure = Failure(
                     recorder.label,
                     check.name,
                     f"{found.failure.title}: {found.failure.message}",
-                    response.content[:_SHOWN].decode("utf-8", "replace") if response else "",
+                    made,
                     found.code_sample or "",
                 )
                 failures.setdefault((failure.operation, failure.check, failure.response), failure)
-    return SchemaRun(tuple(failures.values()), statuses)
+    return SchemaRun(
+        failures=tuple(failures.values()),
+        statuses=statuses,
+        unanswered=unanswered,
+        cut=cut,
+        finished=finished,
+    )
 
 
-def _prepared(document: Mapping[str, JSON], stream: bool | None) -> dict[str, JSON]:
+def _send_through(schema: Any, transport: PatientTransport) -> None:
+    """Let a schema send by this transport: it has a property for that, and no setting."""
+    kind = type(schema)
+    schema.__class__ = type(kind.__name__, (kind,), {"transport": property(lambda _: transport)})
+
+
+def _prepared(
+    document: Mapping[str, JSON], stream: bool | None, models: Sequence[str]
+) -> dict[str, JSON]:
     described = copy.deepcopy(dict(document))
     # Requests go where the caller says.
     described.pop("servers", None)
@@ -147,9 +214,11 @@ def _prepared(document: Mapping[str, JSON], stream: bool | None) -> dict[str, JS
             content = operation.get("requestBody", {}).get("content", {})
             # Any type may be declared there, but what is meant is JSON.
             content.pop("*/*", None)
-            if stream is not None:
-                for media in content.values():
-                    media["schema"] = _forced(described, media["schema"], stream)
+            for media in content.values():
+                schema = media.get("schema", {})
+                if stream is not None:
+                    schema = _forced(described, schema, stream)
+                media["schema"] = _named(described, schema, models) if models else schema
     return described
 
 
@@ -160,6 +229,17 @@ def _forced(document: Mapping[str, JSON], schema: JSON, stream: bool) -> JSON:
     properties = {**resolved["properties"], "stream": {"const": stream}}
     required = [*resolved.get("required", ()), "stream"]
     return {**resolved, "properties": properties, "required": required}
+
+
+def _named(document: Mapping[str, JSON], schema: JSON, models: Sequence[str]) -> JSON:
+    """With `models` as the examples of the field `model`: where Schemathesis varies the other
+    fields it takes the first of these, or else the default, which names no model."""
+    resolved = resolve(document, schema)
+    if "model" not in resolved.get("properties", {}):
+        return schema
+    model = {**resolve(document, resolved["properties"]["model"]), "examples": list(models)}
+    model.pop("default", None)
+    return {**resolved, "properties": {**resolved["properties"], "model": model}}
 
 
 _registering = threading.Lock()

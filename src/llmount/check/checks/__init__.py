@@ -1,5 +1,5 @@
 """The checks, an area a module. Importing this fills `llmount.check.registry.CHECKS`."""
 
-from . import answers, fuzz, semantics, streams
+from . import answers, fuzz, order, semantics, streams
 
-__all__ = ["answers", "fuzz", "semantics", "streams"]
+__all__ = ["answers", "fuzz", "order", "semantics", "streams"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...contract import Media, Operation, essence
 from ...types import JSON
 from ...validation import Schema
+from ..clients import breaks
 from ..probe import Probe
 from ..recording import Recording
 from ..registry import check
@@ -13,8 +14,16 @@ from ..verdict import Severity
 
 PLAIN = Ask()
 
+REFERENCE = "https://platform.openai.com/docs/api-reference/chat/object"
+OLLAMA = "https://docs.ollama.com/api/generate"
 
-@check("answers.plain", "A plain question is answered with status 200")
+
+@check(
+    "answers.plain",
+    "A plain question is answered with status 200",
+    source=REFERENCE,
+    breaks=breaks("no-text"),
+)
 async def plain(probe: Probe) -> None:
     for ask in (PLAIN, Ask(stream=True)):
         if probe.api.lacks(ask):
@@ -24,8 +33,30 @@ async def plain(probe: Probe) -> None:
             probe.found(f"not answered: {probe.told(recording)}", recording)
 
 
-@check("answers.media-type", "A whole answer has the media type of the document")
+@check(
+    "answers.media-type",
+    "A whole answer has the media type of the document",
+    contracts=("chat/*",),
+    source=REFERENCE,
+    breaks=breaks("answer-type"),
+)
 async def media_type(probe: Probe) -> None:
+    await _typed(probe)
+
+
+# Their clients read JSON whatever it is called.
+@check(
+    "answers.media-type-told",
+    "A whole answer has the media type of the document",
+    severity=Severity.STRICT,
+    contracts=("generate/*", "ai/*"),
+    source=OLLAMA,
+)
+async def media_type_told(probe: Probe) -> None:
+    await _typed(probe)
+
+
+async def _typed(probe: Probe) -> None:
     recording = await probe.answered(PLAIN)
     media = _whole(probe.operation)
     if essence(recording.media_type) != essence(media.name):
@@ -34,7 +65,12 @@ async def media_type(probe: Probe) -> None:
         )
 
 
-@check("answers.schema", "A whole answer has what its clients read")
+@check(
+    "answers.schema",
+    "A whole answer has what its clients read",
+    source=REFERENCE,
+    breaks=breaks("answer-form"),
+)
 async def schema(probe: Probe) -> None:
     recording = await probe.answered(PLAIN)
     tolerant = probe.session.tolerant.operations[probe.api.operation]
@@ -46,6 +82,7 @@ async def schema(probe: Probe) -> None:
     "answers.exact",
     "A whole answer has exactly what the document says",
     severity=Severity.STRICT,
+    source=REFERENCE,
 )
 async def exact(probe: Probe) -> None:
     recording = await probe.answered(PLAIN)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..probe import Probe
+from ..clients import breaks
+from ..probe import Inapplicable, Probe
 from ..recording import Recording
 from ..registry import Skip, check
-from ..said import Ask, Said
+from ..said import Ask, Said, Word
 from ..verdict import Severity
-from .answers import PLAIN
+from .answers import PLAIN, REFERENCE
 
 _STREAMED = replace(PLAIN, stream=True)
 
@@ -20,6 +21,7 @@ _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter", "functi
     "semantics.same-text",
     "A question with temperature 0 and a seed is answered the same, streamed or not",
     severity=Severity.ADVICE,
+    source=REFERENCE,
 )
 async def same_text(probe: Probe) -> None:
     ask = replace(PLAIN, seed=7) if "seed" in probe.api.knows else PLAIN
@@ -33,37 +35,85 @@ async def same_text(probe: Probe) -> None:
         probe.found(f"streamed {_cut(streamed.text)!r}, whole {_cut(whole.text)!r}", recording)
 
 
-@check("semantics.text", "An answer to a plain question has a text", severity=Severity.BREAKING)
+@check(
+    "semantics.text",
+    "An answer to a plain question has a text",
+    source=REFERENCE,
+    breaks=breaks("no-text"),
+)
 async def text(probe: Probe) -> None:
     for recording, said in await _both(probe, PLAIN):
         if not said.text and not said.reasoning:
             probe.found("there is no text", recording)
 
 
-@check("semantics.finish", "An answer says why it ended, in one of the words for it")
+@check(
+    "semantics.finish",
+    "An answer says why it ended",
+    source=REFERENCE,
+    breaks=breaks("no-finish"),
+)
 async def finish(probe: Probe) -> None:
+    _tells(probe, "finish")
     for recording, said in await _both(probe, PLAIN):
         if not said.finish:
             probe.found("it does not say why it ended", recording, _last(recording))
-        elif said.finish not in _FINISHES:
+
+
+@check(
+    "semantics.finish-word",
+    "An answer says why it ended in one of the words for it",
+    source=REFERENCE,
+    breaks=breaks("odd-finish"),
+)
+async def finish_word(probe: Probe) -> None:
+    for recording, said in await _both(probe, PLAIN):
+        if said.finish and said.finish not in _FINISHES:
             probe.found(f"it ended for {said.finish!r}", recording, _last(recording))
 
 
-@check("semantics.length", "An answer that reaches the limit of tokens ends there and says so")
+_STORY = Ask(text="Tell me a long story about a king and a dragon.", max_tokens=16)
+
+
+@check(
+    "semantics.length",
+    "An answer has no more tokens than it may",
+    source=REFERENCE,
+)
 async def length(probe: Probe) -> None:
-    limit = 16
-    ask = Ask(text="Tell me a long story about a king and a dragon.", max_tokens=limit)
-    for recording, said in await _both(probe, ask):
-        count = said.tokens.completion
+    for recording, said in await _both(probe, _STORY):
+        count, limit = said.tokens.completion, _STORY.max_tokens or 0
         if count is not None and count > limit:
             probe.found(f"{count} tokens were written, not {limit}", recording)
-        if count == limit and said.finish == "stop":
-            probe.found(f"all {limit} tokens were used, but it ended for 'stop'", recording)
-        if said.finish == "length" and count is not None and count < limit:
-            probe.found(f"it ended for 'length' after {count} of {limit} tokens", recording)
 
 
-@check("semantics.stop", "An answer ends before a stop sequence, which is not in it")
+@check(
+    "semantics.length-finish",
+    "An answer that reaches the limit of tokens says so",
+    source=REFERENCE,
+)
+async def length_finish(probe: Probe) -> None:
+    # An answer may happen to be as long as it may be, but hardly twice.
+    limits = (16, 21)
+    asks = [replace(_STORY, max_tokens=limit) for limit in limits]
+    forms: list[list[tuple[Recording, Said]]] = [await _both(probe, ask) for ask in asks]
+    for answers in zip(*forms, strict=True):
+        counts = [said.tokens.completion for _, said in answers]
+        finishes = {said.finish for _, said in answers}
+        recording = answers[0][0]
+        if tuple(counts) == limits and finishes == {"stop"}:
+            probe.found(f"all {limits[0]} tokens were used, but it ended for 'stop'", recording)
+        for limit, (recording, said) in zip(limits, answers, strict=True):
+            count = said.tokens.completion
+            if said.finish == "length" and count is not None and count < limit - 1:
+                probe.found(f"it ended for 'length' after {count} of {limit} tokens", recording)
+
+
+@check(
+    "semantics.stop",
+    "An answer ends before a stop sequence, which is not in it",
+    source=REFERENCE,
+)
 async def stop(probe: Probe) -> None:
     usual = await probe.said(PLAIN)
     words = usual.text.split()
@@ -81,6 +131,7 @@ async def stop(probe: Probe) -> None:
     "semantics.seed",
     "A seed makes an answer repeatable, also at a high temperature",
     severity=Severity.ADVICE,
+    source=REFERENCE,
 )
 async def seed(probe: Probe) -> None:
     ask = replace(PLAIN, seed=42, temperature=1.0)
@@ -93,7 +144,12 @@ async def seed(probe: Probe) -> None:
         )
 
 
-@check("semantics.n", "As many answers come as were asked for")
+@check(
+    "semantics.n",
+    "As many answers come as were asked for",
+    source=REFERENCE,
+    breaks=breaks("answers-missing"),
+)
 async def several(probe: Probe) -> None:
     for recording, said in await _both(probe, replace(PLAIN, n=3)):
         if len(said.choices) != 3:
@@ -102,14 +158,19 @@ async def several(probe: Probe) -> None:
             probe.found("an answer has no text", recording)
 
 
-@check("semantics.usage", "The token counts are there, and add up")
+@check(
+    "semantics.usage",
+    "The token counts are there, and add up",
+    source=REFERENCE,
+    breaks=breaks("no-usage"),
+)
 async def usage(probe: Probe) -> None:
+    _tells(probe, "tokens")
     knows = "usage" in probe.api.knows
     for recording, said in await _both(probe, PLAIN, replace(_STREAMED, usage=knows)):
         tokens = said.tokens
         if tokens.prompt is None and tokens.completion is None and tokens.total is None:
-            if not (recording.items and probe.contract.name in _UNCOUNTED):
-                probe.found("there are no token counts", recording, _last(recording))
+            probe.found("there are no token counts", recording, _last(recording))
             continue
         if said.text and not tokens.completion:
             probe.found("there is a text, but no tokens were counted for it", recording)
@@ -119,18 +180,18 @@ async def usage(probe: Probe) -> None:
                 probe.found(f"the total is {tokens.total}, the parts are {together}", recording)
 
 
-_UNCOUNTED = frozenset({"chat/codeinferflow", "chat/ktransformers", "generate/ktransformers"})
-"""Contracts whose streams have no counts."""
-
-
 @check(
     "semantics.same-usage",
     "The same answer is counted the same, streamed or not",
     severity=Severity.ADVICE,
+    source=REFERENCE,
 )
 async def same_usage(probe: Probe) -> None:
+    _tells(probe, "tokens")
     knows = "usage" in probe.api.knows
-    (_, whole), (recording, streamed) = await _both(probe, PLAIN, replace(_STREAMED, usage=knows))
+    whole = await probe.said(PLAIN)
+    recording = await probe.answered(replace(_STREAMED, usage=knows))
+    streamed = probe.read(recording)
     if whole.text != streamed.text:
         raise Skip("the two forms do not say the same")
     if None in (whole.tokens.completion, streamed.tokens.completion):
@@ -146,8 +207,10 @@ async def same_usage(probe: Probe) -> None:
     "semantics.more-prompt",
     "A longer prompt counts more tokens",
     severity=Severity.ADVICE,
+    source=REFERENCE,
 )
 async def more_prompt(probe: Probe) -> None:
+    _tells(probe, "tokens")
     short = await probe.said(PLAIN)
     longer = await probe.answered(replace(PLAIN, text=PLAIN.text + " And then back again." * 8))
     said = probe.read(longer)
@@ -162,7 +225,8 @@ async def more_prompt(probe: Probe) -> None:
 @check(
     "semantics.durations",
     "Durations are not negative, and the parts fit into the whole",
-    contracts=("generate/*",),
+    contracts=("generate/ollama", "generate/ajstudioz", "generate/codeinferflow"),
+    source="https://docs.ollama.com/api/usage",
 )
 async def durations(probe: Probe) -> None:
     for recording, said in await _both(probe, PLAIN):
@@ -186,14 +250,23 @@ async def durations(probe: Probe) -> None:
             )
 
 
-@check("semantics.model", "An answer names the model that was asked for", severity=Severity.ADVICE)
+@check(
+    "semantics.model",
+    "An answer names the model that was asked for",
+    severity=Severity.ADVICE,
+    source=REFERENCE,
+)
 async def model(probe: Probe) -> None:
     for recording, said in await _both(probe, PLAIN):
         if said.model and said.model != probe.model:
             probe.found(f"it names {said.model!r}", recording)
 
 
-@check("semantics.logprobs", "Log probabilities are there, at most 0, and fit the text")
+@check(
+    "semantics.logprobs",
+    "Log probabilities are there, at most 0, and fit the text",
+    source=REFERENCE,
+)
 async def logprobs(probe: Probe) -> None:
     for recording, said in await _both(probe, replace(PLAIN, logprobs=2)):
         if not said.logprobs:
@@ -211,6 +284,12 @@ async def logprobs(probe: Probe) -> None:
         joined = "".join(str(entry.get("token", "")) for entry in said.logprobs)
         if said.text.strip() and said.text.strip() not in joined and "\ufffd" not in joined:
             probe.found(f"the tokens are {_cut(joined)!r}", recording)
+
+
+def _tells(probe: Probe, word: Word) -> None:
+    """Raises `Inapplicable` if the API does not tell this in its answers."""
+    if word in probe.api.untold:
+        raise Inapplicable
 
 
 async def _both(probe: Probe, *asks: Ask) -> list[tuple[Recording, Said]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...contract import Media, Operation, essence
 from ...jsontext import loads
 from ...types import JSON
+from ..clients import breaks
 from ..probe import Probe
 from ..registry import check
 from ..said import Ask
@@ -13,8 +16,17 @@ from .answers import violations
 
 STREAMED = Ask(stream=True)
 
+STANDARD = "https://platform.openai.com/docs/api-reference/chat-streaming"
 
-@check("stream.media-type", "A stream has the media type of the document")
+_EVENTS = ("chat/*", "ai/geenii")
+
+
+@check(
+    "stream.media-type",
+    "A stream has the media type of the document",
+    severity=Severity.STRICT,
+    source=STANDARD,
+)
 async def media_type(probe: Probe) -> None:
     recording = await probe.answered(STREAMED)
     media = _stream(probe.operation)
@@ -24,14 +36,114 @@ async def media_type(probe: Probe) -> None:
         )
 
 
-@check("stream.framing", "A stream is framed so that readers can cut it into items")
+@check(
+    "stream.streams",
+    "A stream that is asked for comes as one",
+    source=STANDARD,
+    breaks=breaks("not-a-stream"),
+)
+async def streams(probe: Probe) -> None:
+    recording = await probe.answered(STREAMED)
+    if not recording.items:
+        probe.found("there are no items in it", recording)
+
+
+@check(
+    "stream.framing",
+    "A stream is framed so that readers can cut it into items",
+    source=STANDARD,
+    breaks=breaks("bad-framing"),
+)
 async def framing(probe: Probe) -> None:
     recording = await probe.ask(STREAMED)
     if recording.status == 200 and recording.fault:
         probe.found(recording.fault, recording, len(recording.items))
 
 
-@check("stream.item-schema", "Every item of a stream has what its clients read")
+@check(
+    "stream.bare-frames",
+    "Every event has data",
+    contracts=_EVENTS,
+    source="https://github.com/openai/openai-python/issues/2722",
+    breaks=breaks("bare-frame"),
+)
+async def bare_frames(probe: Probe) -> None:
+    recording = await probe.answered(STREAMED)
+    commented = numbered = False
+    for frame in _frames(recording.content):
+        lines = frame.split(b"\n")
+        fields = [line.partition(b":") for line in lines if line and not line.startswith(b":")]
+        names = {name for name, _, _ in fields}
+        commented |= any(line.startswith(b":") for line in lines)
+        numbered |= b"id" in names
+        if names & {b"id", b"event", b"retry"} and b"data" not in names:
+            probe.found(f"an event has no data: {_shown(frame)}", recording)
+        elif b"data" in names and not any(v.strip() for n, _, v in fields if n == b"data"):
+            probe.found(f"the data of an event is empty: {_shown(frame)}", recording)
+    if commented and numbered:
+        probe.found("there are comments beside events with an id", recording)
+
+
+@check(
+    "stream.last-frame",
+    "The last event ends with a blank line",
+    contracts=_EVENTS,
+    source="https://html.spec.whatwg.org/multipage/server-sent-events.html",
+    breaks=breaks("cut-frame"),
+)
+async def last_frame(probe: Probe) -> None:
+    recording = await probe.answered(STREAMED)
+    frames = [frame for frame in _frames(recording.content) if frame.strip()]
+    ended = recording.content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
+    # What is lost without the blank line does not matter if it is only [DONE].
+    if frames and not ended and not frames[-1].strip().endswith(b"[DONE]"):
+        probe.found("the stream ends without one", recording)
+
+
+@check(
+    "stream.blank-lines",
+    "A stream of lines has no empty ones",
+    contracts=("generate/*",),
+    source="https://docs.ollama.com/api/streaming",
+    breaks=breaks("blank-line"),
+)
+async def blank_lines(probe: Probe) -> None:
+    recording = await probe.answered(STREAMED)
+    lines = recording.content.removesuffix(b"\n").split(b"\n")
+    if any(not line.strip() for line in lines):
+        probe.found("there is an empty line", recording)
+
+
+@check(
+    "stream.line-separators",
+    "Characters that readers take for the end of a line are escaped",
+    contracts=("generate/ollama", "generate/ajstudioz"),
+    source="https://docs.ollama.com/api/streaming",
+    breaks=breaks("line-separator"),
+)
+async def line_separators(probe: Probe) -> None:
+    said = "Say the same: one\u2028two\u2029three"
+    recording = await probe.answered(replace(STREAMED, text=said))
+    for character in "\u2028\u2029":
+        if character.encode() in recording.content:
+            probe.found(f"U+{ord(character):04X} is not escaped", recording)
+
+
+def _frames(content: bytes) -> list[bytes]:
+    """The frames of a stream of events, as they are."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")
+
+
+def _shown(frame: bytes) -> str:
+    return repr(frame[:40].decode(errors="replace"))
+
+
+@check(
+    "stream.item-schema",
+    "Every item of a stream has what its clients read",
+    source=STANDARD,
+    breaks=breaks("item-form"),
+)
 async def item_schema(probe: Probe) -> None:
     await _items(probe, probe.session.tolerant.operations[probe.api.operation])
 
@@ -40,6 +152,7 @@ async def item_schema(probe: Probe) -> None:
     "stream.item-exact",
     "Every item of a stream has exactly what the document says",
     severity=Severity.STRICT,
+    source=STANDARD,
 )
 async def item_exact(probe: Probe) -> None:
     await _items(probe, probe.operation)
