@@ -158,10 +158,9 @@ def numbered(name: str, operation_id: str) -> Iterator[dict[str, Any]]:
     """The request with every field of its schema, and every option, as a number."""
     operation = Contract.load(name).operations[operation_id]
     assert operation.body is not None
-    schema = operation.body.schema
     components = operation.body.components
-    properties = components["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
-    for field in properties:
+    assert operation.fields
+    for field in sorted(operation.fields):
         yield {**minimal(name, operation_id), field: "NUMBER"}
     for option in components["schemas"].get("Options", {}).get("properties", ()):
         yield {**minimal(name, operation_id), "options": {option: "NUMBER"}}

@@ -10,7 +10,7 @@ import pytest
 from llmount.bundling import bundled, pointed
 from llmount.contract import Contract, read
 
-OTHER = {
+OTHER: dict[str, Any] = {
     "paths": {"/a~b": {"get": {"x": {"$ref": "#/components/schemas/Leaf"}}}},
     "components": {
         "schemas": {

@@ -156,7 +156,7 @@ class TestCalls:
             chunks = client.chat.completions.create(
                 model="echo", messages=SAY, tools=[SHELL], stream=True
             )
-            deltas = [
+            deltas: list[Any] = [
                 call.to_dict()["custom"]
                 for chunk in chunks
                 for call in chunk.choices[0].delta.tool_calls or ()
@@ -168,7 +168,8 @@ class TestCalls:
     @pytest.mark.parametrize("stream", [False, True])
     def test_an_old_function_is_called(self, client: openai.OpenAI, stream: bool) -> None:
         asked: Any = {"functions": [WEATHER], "function_call": {"name": "weather"}}
-        answer = client.chat.completions.create(model="echo", messages=SAY, stream=stream, **asked)
+        create: Any = client.chat.completions.create
+        answer = create(model="echo", messages=SAY, stream=stream, **asked)
 
         if not stream:
             assert answer.choices[0].message.function_call.name == "weather"

@@ -283,8 +283,9 @@ async def test_each_generator_is_closed_once(model: str, stream: bool, count: in
     witness = Witness()
     content = json.dumps(body(model, stream=stream, n=count)).encode()
     await run(chat_app(witness, check_answers=True), Connection(content))
-    # Answers are written one after another, so what fails is the first.
-    given = count if model == "ends" else 1
+    # Answers are written one after another, so what fails is the first; what cannot be
+    # written whole is noticed when all are there.
+    given = count if model == "ends" or (model == "calls badly" and not stream) else 1
     assert (witness.given, witness.closed) == (given, given)
 
 

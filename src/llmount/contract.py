@@ -213,7 +213,8 @@ def read(source: str | Path) -> dict[str, Any]:
     `source` as for `Contract.load`.
     """
     file = path(source)
-    return bundled(_parsed(file), lambda other: _parsed(file.parent / other))
+    # Each of the others is asked for once for every part of it.
+    return bundled(_parsed(file), functools.cache(lambda other: _parsed(file.parent / other)))
 
 
 def _parsed(file: Path) -> dict[str, Any]:

@@ -34,7 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning"),
 ]
 
-TIMEOUTS = Timeouts(first=0.2, idle=0.2)
+# Long enough for a busy machine to have read the request by then.
+TIMEOUTS = Timeouts(first=1.0, idle=1.0)
 QUICK = Retry(attempts=3, base=0.01, longest=5.0)
 
 
