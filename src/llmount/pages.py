@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ def document_page(contract: Contract, prefix: str, pages: str) -> Page:
 
     prefix: where its operations stand in the app. pages: where this page does.
     """
-    document = copy.deepcopy(dict(contract.document))
+    document = contract.document
 
     def render(scope: Scope) -> tuple[bytes, Mapping[str, str]]:
         base = _base(scope, f"{pages}/openapi.json")

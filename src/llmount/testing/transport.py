@@ -65,6 +65,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             await exchange.aclose()
             raise
         if exchange.error is not None:
+            await exchange.aclose()
             raise exchange.error
         assert exchange.status is not None, "the app sent no response"
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)

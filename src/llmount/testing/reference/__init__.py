@@ -1,0 +1,1 @@
+"""A reference server for tests of clients: scripted answers, faults, and what came of them."""
