@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,18 +11,27 @@ from typing import Any
 import anyio
 import httpx
 
-from llmount import ai_app, chat_app, gateway, generate_app
+from llmount import EchoBackend, ai_app, chat_app, gateway, generate_app
 from llmount.app import App
-from llmount.backends.http import OllamaBackend, OpenAIBackend
+from llmount.backends.echo import Step
+from llmount.backends.http import OllamaBackend, OpenAIBackend, OpenAIResponsesBackend
 from llmount.testing.transport import ASGITransport
-from llmount.types import Backend
+from llmount.types import Backend, Capability, Model, Prompt
 
-__all__ = ["FORMS", "FRONTS", "UPSTREAMS", "Heard", "ask", "behind"]
+__all__ = ["FORMS", "FRONTS", "UPSTREAMS", "Heard", "Noting", "ask", "behind", "beside", "chats"]
 
 
 # Upstreams
 
-UPSTREAMS: Mapping[str, tuple[str, Callable[[Backend], App], Callable[[Any], Backend]]] = {
+
+def chats(backend: Backend) -> Sequence[App]:
+    """Chat completions and what is beside them, and responses."""
+    return chat_app(backend), chat_app(backend, dialect="responses")
+
+
+UPSTREAMS: Mapping[
+    str, tuple[str, Callable[[Backend], App | Sequence[App]], Callable[[Any], Backend]]
+] = {
     "ollama": (
         "/api",
         generate_app,
@@ -30,8 +39,13 @@ UPSTREAMS: Mapping[str, tuple[str, Callable[[Backend], App], Callable[[Any], Bac
     ),
     "openai": (
         "/v1",
-        chat_app,
+        chats,
         lambda wire: OpenAIBackend("http://upstream/v1", transport=wire),
+    ),
+    "responses": (
+        "/v1",
+        chats,
+        lambda wire: OpenAIResponsesBackend("http://upstream/v1", transport=wire),
     ),
 }
 """By the dialect between the two servers: where and what the far one serves, and how the
@@ -44,22 +58,42 @@ async def behind(upstream: str, backend: Backend) -> AsyncGenerator[httpx.AsyncC
     process, a server with this backend behind."""
     prefix, server, near = UPSTREAMS[upstream]
     far = gateway({prefix: server(backend)}, check_answers=True)
-    async with ASGITransport(far) as wire:
-        remote = near(wire)
-        front = gateway(
-            {
-                "/api": generate_app(remote),
-                "/v1": chat_app(remote),
-                "/ai/v1": ai_app({"up": remote}),
-            },
-            check_answers=True,
+    async with ASGITransport(far) as wire, beside(near(wire)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def beside(backend: Backend) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """A client of every family in front of this backend, in process."""
+    front = gateway(
+        {
+            "/api": generate_app(backend),
+            "/v1": chats(backend),
+            "/ai/v1": ai_app({"up": backend}),
+        },
+        check_answers=True,
+    )
+    transport = ASGITransport(front)
+    async with httpx.AsyncClient(transport=transport, base_url="http://front") as client:
+        try:
+            yield client
+        finally:
+            await front.aclose()
+
+
+class Noting:
+    """A model "m" that can do all and says nothing. prompts: what it was asked."""
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+        able: frozenset[Capability] = frozenset(
+            {"completion", "tools", "insert", "vision", "audio", "thinking", "embedding"}
         )
-        transport = ASGITransport(front)
-        async with httpx.AsyncClient(transport=transport, base_url="http://front") as client:
-            try:
-                yield client
-            finally:
-                await front.aclose()
+        self.backend = EchoBackend(self._answer, models=[Model(name="m", capabilities=able)])
+
+    def _answer(self, prompt: Prompt) -> Iterator[Step]:
+        self.prompts.append(prompt)
+        return iter(())
 
 
 # Fronts
@@ -134,6 +168,32 @@ def _read_openai(heard: Heard, items: list[Any]) -> None:
     ]
 
 
+def _read_responses(heard: Heard, items: list[Any]) -> None:
+    last = items[-1]
+    response = last.get("response", last)
+    if failure := next((item["error"] for item in items if item.get("error")), None):
+        heard.text = "".join(
+            item["delta"] for item in items if item.get("type") == "response.output_text.delta"
+        )
+        heard.error, heard.more = failure["message"], failure
+        return
+    for item in response["output"]:
+        texts = [part["text"] for part in item.get("content", ())]
+        if item["type"] == "function_call":
+            heard.calls.append((item["name"], json.loads(item["arguments"])))
+            heard.ids.append(item["call_id"])
+        elif item["type"] == "reasoning":
+            heard.reasoning += "".join(texts)
+        else:
+            heard.text += "".join(texts)
+            entries = [each for part in item["content"] for each in part["logprobs"]]
+            heard.logprobs += [(each["token"], each["logprob"]) for each in entries]
+    why = (response["incomplete_details"] or {}).get("reason")
+    heard.reason = {"max_output_tokens": "length", None: "stop"}.get(why, why)
+    usage = heard.more = response["usage"]
+    heard.usage = usage["input_tokens"], usage["output_tokens"]
+
+
 def _read_geenii(heard: Heard, items: list[Any]) -> None:
     if "type" not in items[0]:
         (item,) = items
@@ -149,6 +209,7 @@ FRONTS: Mapping[str, tuple[Mapping[str, Any], Callable[[Heard, list[Any]], None]
     "/api/chat": ({"messages": _QUESTION}, _read_ollama),
     "/api/generate": ({"prompt": "Say something"}, _read_ollama),
     "/v1/chat/completions": ({"messages": _QUESTION}, _read_openai),
+    "/v1/responses": ({"input": "Say something"}, _read_responses),
     "/ai/v1/completion": ({"prompt": "Say something"}, _read_geenii),
 }
 """By path: a question, and how its answer is read."""

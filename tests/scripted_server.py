@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from llmount import EchoBackend, chat_app, gateway, generate_app
 from llmount.backends.echo import Fail, Step, echo
 from llmount.errors import BackendError
-from llmount.types import Finish, Model, Prompt, TextDelta, ToolCallDelta, Usage
+from llmount.types import Capability, Finish, Model, Prompt, TextDelta, ToolCallDelta, Usage
 from tests.mounting.servers import serving
 
 __all__ = ["scripted"]
@@ -48,7 +48,7 @@ def scripted() -> Iterator[str]:
 
 
 def _model(name: str) -> Model:
-    thinks = {"thinking"} if name == "thinks" else set()
+    thinks: set[Capability] = {"thinking"} if name == "thinks" else set()
     return Model(
         name=name,
         context_length=4096,

@@ -1,13 +1,14 @@
 """A gateway: every family in front of every upstream, each a server of ours, in process.
 
 What a direction cannot carry is in the tables here. Ollama has no count of cached or
-reasoning tokens, no numbers in its error about a prompt that is too long, and no reason to
-finish but "length"; the gateway of providers has text and its provider's own answer.
+reasoning tokens, and no reason to finish but "length"; neither Ollama nor responses tell the
+numbers of a prompt that is too long; the gateway of providers has text and its provider's own
+answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -49,7 +50,7 @@ every_direction = pytest.mark.parametrize("upstream", UPSTREAMS)
 every_form = pytest.mark.parametrize(("path", "stream"), FORMS)
 
 OLLAMA, GENERATE = "/api/chat", "/api/generate"
-OPENAI, GEENII = "/v1/chat/completions", "/ai/v1/completion"
+OPENAI, RESPONSES, GEENII = "/v1/chat/completions", "/v1/responses", "/ai/v1/completion"
 
 
 def echo(*script: Any) -> EchoBackend:
@@ -98,22 +99,34 @@ async def test_why_an_answer_ends_survives(upstream: str, path: str, stream: boo
         heard = await ask(client, path, stream=stream)
 
     if path == GEENII:
-        own = heard.more["model_result"]
-        assert own.get("done_reason") or own["choices"][0]["finish_reason"] == "length"
+        why: dict[str, Callable[[Any], str]] = {
+            "ollama": lambda own: own["done_reason"],
+            "openai": lambda own: own["choices"][0]["finish_reason"],
+            "responses": lambda own: own["incomplete_details"]["reason"].removeprefix(
+                "max_output_"
+            ),
+        }
+        assert why[upstream](heard.more["model_result"]) in ("length", "tokens")
     else:
         assert heard.reason == "length"
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("upstream", "cached", "reasoning"), [("openai", 2, 1), ("ollama", 0, 0)])
+@pytest.mark.parametrize(
+    ("upstream", "cached", "reasoning"), [("openai", 2, 1), ("responses", 2, 1), ("ollama", 0, 0)]
+)
+@pytest.mark.parametrize(
+    ("path", "asked", "answered"),
+    [(OPENAI, "prompt", "completion"), (RESPONSES, "input", "output")],
+)
 async def test_the_details_of_usage_survive_where_both_have_them(
-    upstream: str, cached: int, reasoning: int, stream: bool
+    upstream: str, cached: int, reasoning: int, stream: bool, path: str, asked: str, answered: str
 ) -> None:
     async with behind(upstream, echo(*SCRIPT)) as client:
-        usage = (await ask(client, OPENAI, stream=stream)).more
+        usage = (await ask(client, path, stream=stream)).more
 
-    assert usage["prompt_tokens_details"]["cached_tokens"] == cached
-    assert usage["completion_tokens_details"]["reasoning_tokens"] == reasoning
+    assert usage[f"{asked}_tokens_details"]["cached_tokens"] == cached
+    assert usage[f"{answered}_tokens_details"]["reasoning_tokens"] == reasoning
 
 
 async def test_the_gateway_of_providers_hands_on_the_upstreams_own_answer() -> None:
@@ -121,6 +134,9 @@ async def test_the_gateway_of_providers_hands_on_the_upstreams_own_answer() -> N
         own = (await ask(client, GEENII)).more["model_result"]
     async with behind("ollama", echo(*SCRIPT)) as client:
         ollamas = (await ask(client, GEENII)).more["model_result"]
+    async with behind("responses", echo(*SCRIPT)) as client:
+        whole = (await ask(client, GEENII)).more
+        response = whole["model_result"]
 
     assert own["object"] == "chat.completion"
     assert own["choices"][0]["message"]["content"] == "Hello world\u2028"
@@ -129,6 +145,11 @@ async def test_the_gateway_of_providers_hands_on_the_upstreams_own_answer() -> N
     assert ollamas["message"]["content"] == "Hello world\u2028"
     assert ollamas["message"]["thinking"] == "Hm."
     assert ollamas["prompt_eval_count"] == 4
+    assert response["object"] == "response"
+    kinds = [item["type"] for item in response["output"]]
+    assert kinds == ["reasoning", "message", "function_call", "function_call"]
+    assert response["usage"]["input_tokens"] == 4
+    assert [item["id"] for item in whole["output"]] == [response["output"][1]["id"]]
 
 
 # Errors
@@ -180,17 +201,17 @@ async def test_the_status_of_a_failure_survives(
 
 
 @pytest.mark.parametrize(
-    ("upstream", "code"), [("openai", "context_length_exceeded"), ("ollama", None)]
+    ("upstream", "told"), [("openai", True), ("responses", False), ("ollama", False)]
 )
 async def test_the_numbers_of_a_long_prompt_survive_where_the_upstream_tells_them(
-    upstream: str, code: str | None
+    upstream: str, told: bool
 ) -> None:
     async with behind(upstream, echo(Fail(ContextTooLong(9000, 4096)))) as client:
         heard = await ask(client, OPENAI)
 
-    assert heard.more["code"] == code
+    assert (heard.more["code"] == "context_length_exceeded") == told
     assert heard.error is not None
-    assert ("9000" in heard.error and "4096" in heard.error) == (code is not None)
+    assert ("9000" in heard.error and "4096" in heard.error) == told
 
 
 @every_direction

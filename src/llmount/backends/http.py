@@ -15,6 +15,7 @@ from ..dialects.ollama_models import bare
 from ..dialects.openai_client import OPENAI
 from ..dialects.openai_client_request import SELF_HOSTED, request
 from ..dialects.responses_client import RESPONSES
+from ..dialects.responses_client_request import request as responses_request
 from ..errors import BackendError
 from ..types import EmbeddingPrompt, Embeddings, Event, Model, Prompt, Residency
 from .http_exchange import Items
@@ -24,7 +25,7 @@ __all__ = ["OllamaBackend", "OpenAIBackend", "OpenAIResponsesBackend", "Timeouts
 
 
 class _Http:
-    """What both backends are: the client half of a dialect, and the server that it asks."""
+    """What all of them are: the client half of a dialect, and the server that it asks."""
 
     def __init__(self, dialect: Client, server: Server, model: str | None, max_bytes: int) -> None:
         self._dialect = dialect
@@ -176,7 +177,9 @@ class OpenAIResponsesBackend(_Http):
     """A server that speaks OpenAI's responses at `base_url` (with its /v1). Also an
     `EmbeddingBackend`.
 
-    It is asked to store nothing. Arguments as for `OpenAIBackend`.
+    It is asked to store nothing. summaries: to be asked for summaries of what the model
+    thinks, where it is to think; OpenAI tells it in no other way, and gives them only to
+    verified organizations. The rest is as for `OpenAIBackend`.
     """
 
     def __init__(
@@ -185,17 +188,19 @@ class OpenAIResponsesBackend(_Http):
         *,
         api_key: str | None = None,
         model: str | None = None,
+        summaries: bool = True,
         headers: Mapping[str, str] | None = None,
         timeout: Timeouts = TIMEOUTS,
         max_bytes: int = MAX_ANSWER,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        dialect = replace(RESPONSES, request=partial(responses_request, summaries=summaries))
         server = Server(
             base_url,
-            RESPONSES.error,
+            dialect.error,
             api_key=api_key,
             headers=headers,
             timeout=timeout,
             transport=transport,
         )
-        super().__init__(RESPONSES, server, model, max_bytes)
+        super().__init__(dialect, server, model, max_bytes)

@@ -224,6 +224,7 @@ class Answer:
         # The engine writes at least one token.
         self._silent = prompt.sampling.max_tokens == 0
         self._calls: set[int] = set()
+        self._parallel = prompt.parallel_tool_calls
         # A call that is forced comes as JSON, and nothing else.
         self._forced = (
             ToolCallReader(FORMATS["json"], offered(prompt)) if is_forced(prompt) else None
@@ -262,7 +263,9 @@ class Answer:
             yield TextDelta(text, logprobs)
         for call in delta.get("tool_calls") or ():
             self.plain = False
-            yield self._call(call)
+            # The engine is told, but not all of its formats keep a model from more.
+            if self._parallel or call["index"] == 0:
+                yield self._call(call)
 
     def _call(self, call: Mapping[str, JSON]) -> ToolCallDelta:
         index, function = call["index"], call.get("function", {})

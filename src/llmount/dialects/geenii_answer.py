@@ -14,6 +14,7 @@ from .completion import Completion, gather
 from .geenii_errors import failure
 from .ollama_answer import GENERATE, Written
 from .responses_items import Message, Numbered, Said
+from .upstream import array
 
 __all__ = ["CompletionCodec", "envelope", "picture", "recording"]
 
@@ -56,7 +57,11 @@ class _OpenAIMessage(Message):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self.id = self.where["item_id"] = f"{self.prefix}_{uuid.uuid4().hex}"
+        self.name(f"{self.prefix}_{uuid.uuid4().hex}")
+
+    def name(self, id_: str) -> None:
+        """Before it is begun."""
+        self.id = self.where["item_id"] = id_
 
     def part(self) -> JSON:
         return {"annotations": [], "text": self.text, "type": "output_text", "logprobs": []}
@@ -108,6 +113,8 @@ class CompletionCodec:
         return [self._item(*said) for said in self._said(event)]
 
     def whole(self, events: Sequence[Event]) -> JSON:
+        if id_ := _message_id(events):
+            self._message.name(id_)
         for event in events:
             for _ in self._said(event):
                 pass
@@ -152,6 +159,17 @@ class CompletionCodec:
         if self._provider == "ollama" and "done" in raw:
             return _ollama_result(raw)
         return raw
+
+
+def _message_id(events: Sequence[Event]) -> str | None:
+    """What a provider that speaks OpenAI's responses calls its message."""
+    for event in events:
+        raw = event.raw if isinstance(event, Finish) else None
+        if raw is not None and raw.get("object") == "response":
+            for item in array(raw.get("output")):
+                if item.get("type") == "message" and isinstance(item.get("id"), str):
+                    return item["id"] or None
+    return None
 
 
 _OLLAMA_KEYS = (

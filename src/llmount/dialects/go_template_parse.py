@@ -112,9 +112,10 @@ class Parser:
         """The nodes up to an `else` or `end`, with that; None at the end of the template."""
         nodes: list[Node] = []
         while True:
-            if text := self.text():
+            text, begins = self.text()
+            if text:
                 nodes.append(text)
-            if self.position >= len(self.source):
+            if not begins:
                 return nodes, None
             if not self.action():
                 continue
@@ -132,8 +133,8 @@ class Parser:
             else:
                 nodes.append(self.pipe("command"))
 
-    def text(self) -> str:
-        """The text up to the next action."""
+    def text(self) -> tuple[str, bool]:
+        """The text up to the next action, and whether there is one."""
         left = _LEFT.search(self.source, self.position)
         end = left.start() if left else len(self.source)
         text = self.source[self.position : end]
@@ -142,7 +143,7 @@ class Parser:
         if left and left[0].endswith("-"):
             text = text.rstrip(_BLANK)
         self.position = left.end() if left else end
-        return text
+        return text, left is not None
 
     def action(self) -> bool:
         """Read the tokens of an action; False for a comment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import BackendError
 from ..jsontext import loads
@@ -66,7 +66,7 @@ class Written:
             self._calls.add(event)
         elif isinstance(event, Finish):
             self.finished = True
-            calls = tuple(self._calls)
+            calls = _written(tuple(self._calls), event)
             if calls and not self._form.calls_at_end:
                 called = self._item("", calls=calls)
                 return (called, self.end(Completion(finish=event)))
@@ -74,7 +74,9 @@ class Written:
         return ()
 
     def whole(self, events: Sequence[Event]) -> JSON:
-        return self.end(gather(events))
+        answer = gather(events)
+        calls = _written(answer.tool_calls, answer.finish)
+        return self.end(replace(answer, tool_calls=calls))
 
     def empty(self, reason: str) -> JSON:
         """The answer that says that a model was loaded or unloaded."""
@@ -189,14 +191,27 @@ def _tool_calls(calls: Sequence[ToolCall], *, ids: bool = True) -> JSON:
     ]
 
 
+def _written(calls: tuple[ToolCall, ...], finish: Finish) -> tuple[ToolCall, ...]:
+    """Without the last call, if the limit of tokens cut it: it was not to be made like that."""
+    if calls and finish.reason == "length" and _object(calls[-1].arguments) is None:
+        return calls[:-1]
+    return calls
+
+
 def _arguments(call: ToolCall) -> JSON:
-    try:
-        arguments = loads(call.arguments or "{}")
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
+    arguments = _object(call.arguments or "{}")
+    if arguments is None:
         raise BackendError(f"the model called {call.name} with arguments that are not an object")
     return arguments
+
+
+def _object(text: str) -> JSON:
+    """The JSON object that the text is; None if it is none."""
+    try:
+        value = loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> JSON:

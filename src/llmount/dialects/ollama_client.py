@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, get_args
 
-from ..errors import ApiError, Unsupported
+from ..errors import ApiError
 from ..framing import framing_of
 from ..jsontext import dumps
 from ..types import (
@@ -38,7 +37,7 @@ from .upstream import (
     text_of,
     token_logprobs,
 )
-from .upstream_errors import Fault, Rules, fault_of, judge, rejected
+from .upstream_errors import Rules, fault_of, judge, rejected, unsupported
 
 __all__ = ["OLLAMA", "RESIDENTS_PATH", "Answer", "error", "models", "residents"]
 
@@ -222,13 +221,9 @@ def error(status: int, body: JSON, model: str) -> ApiError:
     return judge(fault_of(status, body, model), _RULES)
 
 
-def _unsupported(fault: Fault, match: re.Match[str]) -> ApiError:
-    return Unsupported(match["what"], model=fault.model)
-
-
 _RULES: Final[Rules] = {
-    400: ((r"does not support (?P<what>\w+)$", _unsupported),),
-    501: (("does not support (?P<what>embedding)", _unsupported),),
+    400: ((r"does not support (?P<what>\w+)$", unsupported),),
+    501: (("does not support (?P<what>embedding)", unsupported),),
     # Ollama answers these faults of the client with a 500.
     500: (('^(option "|invalid format: |template: )', rejected),),
 }

@@ -59,7 +59,7 @@ def prompt(body: JSON, offer: Offer) -> Prompt:
         parallel_tool_calls=offer.several,
         format=_format(body.get("response_format")),
         reasoning=False if effort == "none" else effort,
-        logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+        logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
     )
 
 
@@ -147,6 +147,7 @@ def _messages(messages: Sequence[JSON]) -> Iterator[Message]:
         yield Message(
             _ROLES[role],
             tuple(_parts(message.get("content"), f"messages[{number}].content")),
+            reasoning=message.get("reasoning_content") or "",
             tool_calls=calls,
             tool_call_id=_answered(message, called),
             name=message.get("name") if role != "tool" else None,

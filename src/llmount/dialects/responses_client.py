@@ -35,7 +35,6 @@ _STATUSES: Final = (
 """By the first pattern that an error's code and type have: what its status would have been."""
 
 _ENDS: Final = ("response.completed", "response.incomplete")
-_WHOLE: Final = ("completed", "incomplete")
 
 
 class Answer:
@@ -50,6 +49,7 @@ class Answer:
         self._output = Output()
         self._response: Mapping[str, JSON] = {}
         self._timings: JSON = None
+        self._cut = False
         self.done = False
 
     @property
@@ -85,7 +85,7 @@ class Answer:
             yield from self._output.end(item, place)
         elif kind in _ENDS:
             yield from self._output.close(array(response.get("output")))
-            self._response = {"status": kind.removeprefix("response."), **response}
+            self._response, self._cut = response, kind == "response.incomplete"
             self._timings = event.get("timings")
             self.done = True
         elif kind in ("response.cancelled", "response.failed"):
@@ -121,7 +121,7 @@ class Answer:
         return [finish]
 
     def _reason(self) -> FinishReason:
-        if self._response["status"] == "incomplete":
+        if self._cut or self._response.get("status") == "incomplete":
             why = object_of(self._response.get("incomplete_details")).get("reason")
             return _REASONS.get(text_of(why), "length")
         return "tool_calls" if self._output.calls else "stop"

@@ -21,12 +21,14 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-def request(prompt: Prompt) -> tuple[str, JSON]:
+def request(prompt: Prompt, *, summaries: bool = True) -> tuple[str, JSON]:
     """The path and the body that ask for a streamed answer to a conversation.
 
-    Nothing is to be stored. Raises Unsupported for what the API cannot say: a text to be
-    continued, sound, and the settings that it does not have. What was thought in earlier
-    turns is left out, since the service takes back only what it has sealed itself.
+    Nothing is to be stored. summaries: ask for what the model thinks where it is to think;
+    OpenAI tells it in no other way. Raises Unsupported for what the API cannot say: a text
+    to be continued, sound, and the settings that it does not have. Left out are the names
+    of speakers, and what was thought in earlier turns, since the service takes back only
+    what it has sealed itself. `keep_alive` and options are no matter of this API.
     """
     _refuse(prompt)
     body: dict[str, Any] = {
@@ -50,10 +52,14 @@ def request(prompt: Prompt) -> tuple[str, JSON]:
         # Strict is the default here, and forbids most schemas that there are.
         body["text"] = {"format": {**schema, "strict": False}}
     if prompt.reasoning is not None:
-        body["reasoning"] = {"effort": EFFORTS.get(prompt.reasoning, prompt.reasoning)}
+        effort = EFFORTS.get(prompt.reasoning, prompt.reasoning)
+        body["reasoning"] = {"effort": effort}
+        if summaries and effort != "none":
+            body["reasoning"]["summary"] = "auto"
     if prompt.logprobs is not None:
         body["include"] = ["message.output_text.logprobs"]
-        body["top_logprobs"] = prompt.logprobs
+        if prompt.logprobs:
+            body["top_logprobs"] = prompt.logprobs
     return "/responses", body
 
 
@@ -96,16 +102,18 @@ def _tool(tool: Tool) -> JSON:
 
 def _items(message: Message, model: str) -> Iterator[JSON]:
     if message.role == "tool":
-        output = _content(message, model, "input_text")
         yield {
             "type": "function_call_output",
             "call_id": message.tool_call_id or "",
-            "output": output,
+            "output": _content(message, model),
         }
-        return
-    if message.parts or not message.tool_calls:
-        kind = "output_text" if message.role == "assistant" else "input_text"
-        yield {"role": message.role, "content": _content(message, model, kind)}
+    elif message.role != "assistant":
+        yield {"role": message.role, "content": _content(message, model)}
+    elif message.parts or not message.tool_calls:
+        # In full: llama.cpp takes an answer in no shorter form.
+        parts = message.parts or (TextPart(""),)
+        content = [_part(part, model, "output_text") for part in parts]
+        yield {"type": "message", "role": "assistant", "content": content}
     for call in message.tool_calls:
         yield {
             "type": "function_call",
@@ -115,10 +123,10 @@ def _items(message: Message, model: str) -> Iterator[JSON]:
         }
 
 
-def _content(message: Message, model: str, kind: str) -> JSON:
+def _content(message: Message, model: str) -> JSON:
     if all(isinstance(part, TextPart) for part in message.parts):
         return message.text
-    return [_part(part, model, kind) for part in message.parts]
+    return [_part(part, model, "input_text") for part in message.parts]
 
 
 def _part(part: Part, model: str, kind: str) -> JSON:
@@ -127,7 +135,8 @@ def _part(part: Part, model: str, kind: str) -> JSON:
             return {"type": kind, "text": text}
         case ImagePart():
             url = part.url or data_url(image_type(part.data or b""), part.data or b"")
-            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+            detail = {"detail": part.detail} if part.detail else {}
+            return {"type": "input_image", "image_url": url, **detail}
         case FilePart():
             file: dict[str, JSON] = {"type": "input_file"}
             if part.file_id is not None:

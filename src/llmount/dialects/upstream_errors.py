@@ -17,12 +17,13 @@ from ..errors import (
     ModelNotFound,
     Overloaded,
     RateLimited,
+    Unsupported,
 )
 from ..jsontext import loads
 from ..types import JSON
 from .upstream import array
 
-__all__ = ["Fault", "Rule", "Rules", "fault_of", "judge", "rejected"]
+__all__ = ["Fault", "Rule", "Rules", "fault_of", "judge", "rejected", "unsupported"]
 
 _LONGEST: Final = 1000
 
@@ -97,6 +98,12 @@ def rejected(fault: Fault, match: re.Match[str]) -> ApiError:
     return BadRequest(fault.text or "the upstream rejected the request", param=fault.param)
 
 
+def unsupported(fault: Fault, match: re.Match[str]) -> ApiError:
+    """The model lacks what the pattern calls `what`."""
+    what = match["what"]
+    return Unsupported("vision" if what == "image" else what, model=fault.model)
+
+
 def _too_long(fault: Fault, match: re.Match[str]) -> ApiError:
     return ContextTooLong(int(match["tokens"]), int(match["limit"]))
 
@@ -141,6 +148,8 @@ _RULES: Final[Rules] = {
         ("insufficient_quota", _just(BackendError, "the upstream's quota is used up")),
         ("", _just(RateLimited)),
     ),
+    # llama.cpp answers this fault of the client with a 500.
+    500: (("(?P<what>image|audio) input is not supported", unsupported),),
     501: _REJECTED,
     503: _BUSY,
     504: _TIMEOUT,
