@@ -219,6 +219,7 @@ PLACEHOLDERS: Mapping[str, str | Callable[[Any], Any]] = {
     "nanoseconds": lambda value: type(value) is int and value >= 1,
     "seconds": lambda value: type(value) is float and 0 <= value < 10 and value == round(value, 3),
     "now": lambda value: type(value) is int and abs(value - time.time()) < 60,
+    "later": lambda value: type(value) is int and abs(value - time.time()) < 60,
     "tokens": lambda value: type(value) is list and {type(each) for each in value} == {int},
 }
 """What a text in their place matches, or a test of the value there."""

@@ -6,9 +6,10 @@ TOML block that begins with `# name.toml`. One that
 begins with the path of a file in `examples/` or `tests/` is a part of that file, word for word.
 
 Console blocks are run command by command: `llmount` and `uvicorn` for real, on a free
-port, and `curl` against the server that was started last. A model that a machine may lack
-is played by the echo model under its name; answers are then compared in their shape,
-otherwise in their values too. In what is shown, `…` stands for anything.
+port, and `curl` and `llmount check` against the server that was started last. A check that
+is not told which checks to make makes those of answers alone, which are quick. A model that
+a machine may lack is played by the echo model under its name; answers are then compared in
+their shape, otherwise in their values too. In what is shown, `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -179,6 +180,8 @@ class Run:
                 self.curl(arguments, shown)
             case _ if {words[0], " ".join(words[:2])} & NOT_RUN:
                 return
+            case ["llmount", "check", *arguments]:
+                self.check(arguments, shown)
             case ["llmount", *arguments]:
                 *arguments, file = arguments if ">" in arguments else [*arguments, ""]
                 if file:
@@ -191,6 +194,15 @@ class Run:
                     compare_text(shown, done.stdout)
             case _:
                 raise AssertionError(f"nobody runs {words}")
+
+    def check(self, arguments: Sequence[str], shown: str) -> None:
+        chosen = () if {"--only", "--list"} & {*arguments} else ("--only", "answers")
+        words = [ADDRESS.sub(self.url, word) for word in (*arguments, *chosen)]
+        done = run_python(["-m", "llmount", "check", *words], self.folder)
+        assert done.returncode in (0, 1), done.stderr
+        if shown:
+            printed = done.stdout.replace(self.url or SOME, "http://127.0.0.1:8000")
+            compare_text(shown, printed.lstrip("\n"))
 
     def curl(self, arguments: Sequence[str], shown: str) -> None:
         assert self.url, "no server was started before this"

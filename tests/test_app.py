@@ -362,6 +362,7 @@ def wrong() -> dict[bool, App]:
     }
 
 
+@pytest.mark.breaks_documents
 @pytest.mark.anyio
 async def test_an_answer_is_held_to_the_document_where_that_is_wanted(
     wrong: dict[bool, App],

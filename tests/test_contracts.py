@@ -41,7 +41,7 @@ from llmount.app import App
 from llmount.contract import Contract, Operation, names
 from llmount.framing import framing_of
 from llmount.jsontext import dumps_bytes, loads
-from llmount.testing.stream_rules import STREAM_RULES
+from llmount.testing.answers import stream_problems
 from llmount.testing.transport import ASGITransport
 from tests.contract_cases import (
     FOLDER,
@@ -170,7 +170,7 @@ async def faults(
     if "path" not in case and "undocumented" not in case:
         found.extend(undocumented(contract, operation, response))
     if "items" in case:
-        found.extend(_compare_stream(contract.name, operation, response, case, seen))
+        found.extend(_compare_stream(contract, operation, response, case, seen))
     elif "text" in case:
         found.extend(differences(response.text, case["text"], seen=seen))
     else:
@@ -188,18 +188,18 @@ async def faults(
 
 
 def _compare_stream(
-    name: str, operation: Operation, response: httpx.Response, case: Case, seen: dict[str, Any]
+    contract: Contract,
+    operation: Operation,
+    response: httpx.Response,
+    case: Case,
+    seen: dict[str, Any],
 ) -> Iterator[str]:
     stream = operation.stream
     assert stream is not None
-    assert stream.schema is not None
     decoder = framing_of(stream.framing).decoder()
     items = decoder.feed(response.content) + decoder.close()
     assert response.content == b"".join(map(framing_of(stream.framing).encode, items))
-    for violation in stream.schema.violations(items):
-        yield f"the stream as a whole: {violation.message}"
-    if rule := STREAM_RULES.get(f"{name} {operation.id}"):
-        yield from map(str, rule(items, case.get("json")))
+    yield from stream_problems(contract, operation, items, case.get("json"))
     if stream.name.startswith("text/event-stream"):
         items = [_carried(item) for item in items]
     yield from differences(items, case["items"], seen=seen)

@@ -48,6 +48,7 @@ class _Broken(OpenAI):
         return reply
 
 
+@pytest.mark.breaks_documents
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_dialect_that_breaks_its_document_is_found_out(stream: bool) -> None:
     result = run(
@@ -78,6 +79,7 @@ def test_most_valid_requests_get_past_the_name_of_a_model() -> None:
     assert found.statuses[200] > 0.8 * found.cases, found.statuses
 
 
+@pytest.mark.breaks_documents
 def test_a_line_of_ndjson_that_breaks_the_document_is_found_out() -> None:
     class Bytes:
         async def models(self) -> Any:

@@ -30,7 +30,7 @@ client: they name what the client sent and never what happened inside.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .types import Quota
@@ -111,6 +111,7 @@ class Violation:
     path: keys and indexes from the root of the body. keyword: the JSON Schema keyword
     that failed. expected: that keyword's value; of `required` the missing name, which also
     ends the path. value: what stood there; of `required` the object that lacks the name.
+    extra: the names that are not allowed; nothing where the library does not tell them.
     """
 
     path: tuple[str | int, ...]
@@ -118,6 +119,7 @@ class Violation:
     message: str
     expected: Any = None
     value: Any = None
+    extra: tuple[str, ...] = field(default=(), compare=False)
 
 
 class InvalidRequest(BadRequest):

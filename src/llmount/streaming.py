@@ -30,6 +30,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "carried",
     "collect",
     "read_body",
     "send_bytes",
@@ -242,19 +243,19 @@ class Outlet:
         is_event = essence(media.name) == "text/event-stream"
 
         def checked(item: JSON) -> bytes:
-            carried = {**item, "data": _payload(item["data"])} if is_event else item
-            if violations := schema.violations(carried):
+            if violations := schema.violations(carried(item) if is_event else item):
                 raise BadAnswer(violations[0])
             return encode(item)
 
         return cls(name, checked, framing.comment, keep_alive)
 
 
-def _payload(data: str) -> JSON:
+def carried(event: JSON) -> JSON:
+    """A server-sent event with the value of its data in the place of the text, if it is JSON."""
     try:
-        return loads(data)
+        return {**event, "data": loads(event["data"])}
     except ValueError:
-        return data
+        return event
 
 
 class _Body:

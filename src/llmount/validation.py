@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -115,7 +116,8 @@ class _Fast:
         ):
             return self._violation(best, root, numbered)
         path, value = _walk(root, error, numbered)
-        return describe(path, kind.name, kind.value, value)
+        extra = tuple(getattr(kind, "unexpected", ()))
+        return replace(describe(path, kind.name, kind.value, value), extra=extra)
 
 
 def likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import atexit
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import anyio
 
-from llmount import EchoBackend, ai_app, chat_app, generate_app
+from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, generate_app
+from llmount.backends.echo import Step, echo
 from llmount.check.detect import capabilities, models
 from llmount.check.probe import Session
 from llmount.check.run import make, select
@@ -16,8 +21,9 @@ from llmount.check.target import Target
 from llmount.check.tolerance import tolerant
 from llmount.check.verdict import Result, Verdict
 from llmount.contract import Contract
+from llmount.types import Prompt
 
-__all__ = ["KEY", "OWN", "App", "checked", "failed", "told"]
+__all__ = ["CALLING", "KEY", "OWN", "App", "checked", "edited", "failed", "staged", "told"]
 
 KEY = "sk-good"
 App: TypeAlias = Callable[..., Awaitable[None]]
@@ -28,11 +34,13 @@ def _chat(dialect: str) -> App:
 
 
 OWN: Mapping[str, Callable[[], App]] = {
-    "ai/geenii": lambda: ai_app({"echo": EchoBackend()}),
+    "ai/geenii": lambda: ai_app(
+        {"echo": EchoBackend()}, images={"easel": ScriptedImageBackend(["easel"])}
+    ),
     "chat/azure": lambda: _chat("azure"),
     "chat/codeinferflow": lambda: _chat("codeinferflow"),
     "chat/ktransformers": lambda: _chat("ktransformers"),
-    "chat/openai": lambda: _chat("openai"),
+    "chat/openai": lambda: chat_app(EchoBackend(), images=ScriptedImageBackend(["easel"])),
     "chat/responses": lambda: _chat("responses"),
     "generate/ajstudioz": lambda: generate_app(EchoBackend(), dialect="ajstudioz", keys=[KEY]),
     "generate/codeinferflow": lambda: generate_app(EchoBackend(), dialect="codeinferflow"),
@@ -40,6 +48,49 @@ OWN: Mapping[str, Callable[[], App]] = {
     "generate/ollama": lambda: generate_app(EchoBackend()),
 }
 """An app of ours for each document, at the root."""
+
+
+def _calls(prompt: Prompt) -> Iterator[Step]:
+    if prompt.tools and prompt.tool_choice == "auto":
+        prompt = replace(prompt, tool_choice=prompt.tools[0].name)
+    return echo(prompt)
+
+
+CALLING: Mapping[str, Callable[[], App]] = {
+    "chat/openai": lambda: chat_app(EchoBackend(_calls)),
+    "chat/responses": lambda: chat_app(EchoBackend(_calls), dialect="responses"),
+    "generate/ajstudioz": lambda: generate_app(
+        EchoBackend(_calls), dialect="ajstudioz", keys=[KEY]
+    ),
+    "generate/ollama": lambda: generate_app(EchoBackend(_calls)),
+}
+"""Apps whose model calls every tool that it is offered, for documents that have tools."""
+
+
+class _Stage:
+    """A server whose app changes, since to start one takes longer than most checks."""
+
+    app: App
+
+    def __init__(self) -> None:
+        async def on_stage(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                await self.app(scope, receive, send)
+
+        stack = ExitStack()
+        self.url = stack.enter_context(served(on_stage, lifespan="off"))
+        atexit.register(stack.close)
+
+
+_stage = cache(_Stage)
+
+
+@contextmanager
+def staged(app: App) -> Iterator[str]:
+    """The URL of a server of the app, for as long as the block lasts."""
+    stage = _stage()
+    stage.app = app
+    yield stage.url
 
 
 async def checked(
@@ -52,7 +103,7 @@ async def checked(
 ) -> list[Result]:
     """The results of the checks of an app."""
     headers = {} if keyless else {"authorization": f"Bearer {KEY}"}
-    with served(app) as url:
+    with staged(app) as url:
         async with Target(url, headers=headers, timeout=20) as target:
             model = model or ("echo:echo" if contract == "ai/geenii" else "echo")
             session = Session(

@@ -30,7 +30,8 @@ class Api:
 
     body: what asks. whole, items: what an answer says, of its body or of the items of its
     stream. knows: what it can be asked for. untold: what its answers do not tell. error: the
-    text of a refusal's body, None if the body is not in the envelope.
+    text of a refusal's body, None if the body is not in the envelope. optional: many servers
+    of the API do without it, and so do their clients.
     """
 
     contract: str
@@ -41,6 +42,7 @@ class Api:
     knows: frozenset[Feature]
     error: Callable[[JSON], str | None]
     untold: frozenset[Word] = frozenset()
+    optional: bool = False
 
     def lacks(self, ask: Ask) -> set[Feature]:
         """What the question asks for that this API has no word for."""
@@ -77,6 +79,7 @@ def _text_completions(contract: str) -> Api:
         items=completions_api.items,
         knows=(_TEXT - {"system"}) | {"n", "logprobs", "usage"},
         error=openai_api.error,
+        optional=True,
     )
 
 

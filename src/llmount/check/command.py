@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ CONFORMS, FINDINGS, COULD_NOT_RUN = 0, 1, 2
 
 FORMATS: Final = ("html", "json", "junit", "md", "sarif")
 """What reports can be, told without loading what makes them."""
+
+
+_REPORT: Final = "Please report it to llmount, with the traceback."
 
 
 class _BadUsage(Exception):
@@ -128,7 +132,7 @@ def main(options: argparse.Namespace) -> int:
     if options.list:
         return _list()
     try:
-        outputs = [output for text in options.report for output in _Output.parse(text)]
+        outputs = _outputs(options)
         if options.target is None:
             raise _BadUsage("say what to check: a URL or module:app")
         asked = _options(options, os.environ)
@@ -148,6 +152,10 @@ def main(options: argparse.Namespace) -> int:
         return _could_not_run(f'{error}; serving an app needs: pip install "llmount[check]"')
     except (OSError, RuntimeError) as error:
         return _could_not_run(str(error))
+    except Exception:
+        # Python's own status for this is 1, which would say that the server is at fault.
+        traceback.print_exc()
+        return _could_not_run(f"it went wrong itself, which says nothing of the server. {_REPORT}")
     return status(reports)
 
 
@@ -212,7 +220,7 @@ def _options(options: argparse.Namespace, environment: Mapping[str, str]) -> Opt
 
 def _inspect(target: str, options: Options) -> list[Report]:
     from .inspection import Progress, inspect
-    from .reports.terminal import Watch
+    from .watch import Watch
 
     watch = Watch(sys.stderr)
     progress = Progress(contract=watch.contract, begun=watch.begun, done=watch.done)
@@ -285,6 +293,18 @@ class _Output:
             self.file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def _outputs(options: argparse.Namespace) -> list[_Output]:
+    """The reports to be written. Raises `_BadUsage`, before the run rather than after it, also
+    for a file that cannot be."""
+    outputs = [output for text in options.report for output in _Output.parse(text)]
+    if sum(output.file is None for output in outputs) > 1:
+        raise _BadUsage("only one report can go to the standard output")
+    for file in (*(output.file for output in outputs), options.write_baseline):
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise _BadUsage(f"cannot write {file}")
+    return outputs
+
+
 def _tell(
     reports: Sequence[Report], outputs: Sequence[_Output], options: argparse.Namespace
 ) -> None:
@@ -308,10 +328,7 @@ def _tell(
 
 def _next_step(reports: Sequence[Report], outputs: Sequence[_Output]) -> str:
     if any(report.crashed for report in reports):
-        return (
-            "A check of llmount itself went wrong, which says nothing about the server. "
-            "Please report it to llmount, with the traceback."
-        )
+        return f"A check of llmount itself went wrong, which says nothing of the server. {_REPORT}"
     if not outputs and any(result.findings for each in reports for result in each.results):
         return "Next: --report html=report.html shows the requests, and how to repeat them."
     if any(report.stale for report in reports):

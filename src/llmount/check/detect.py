@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
 
-from ..jsontext import loads
+from ..contract import Contract, Operation
 from ..testing.reading import listed, part, text
 from ..types import JSON
+from .apis import apis_of
+from .recording import Recording
 from .target import Target
 
 __all__ = ["Found", "capabilities", "detect", "locate", "models"]
@@ -23,61 +27,108 @@ class Found:
     server: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sign:
-    """How a contract shows itself: an answer to a request, below one of some mounts."""
+_UNKNOWN: Final = "no-such-model-c0ffee"
 
-    contract: str
-    mounts: Sequence[str]
-    method: str
-    path: str
-    body: JSON
-    statuses: frozenset[int]
-    key: str
+# Wrong for every contract, so that it is refused before anything is written.
+_WRONG: Final[JSON] = {"model": _UNKNOWN, "messages": 5, "prompt": 5, "input": 5, "segments": 5}
 
-
-_SIGNS = (
-    _Sign("generate/ollama", ("/api", ""), "GET", "/version", None, frozenset({200}), "version"),
-    _Sign("chat/openai", ("/v1", ""), "GET", "/models", None, frozenset({200}), "data"),
-    _Sign("chat/openai", ("/v1", ""), "POST", "/chat/completions", {}, frozenset({400}), "error"),
-    _Sign("chat/responses", ("/v1", ""), "POST", "/responses", {}, frozenset({400}), "error"),
-    _Sign(
-        "chat/codeinferflow", ("/v1", ""), "GET", "/health", None, frozenset({200}), "chat_model"
-    ),
-    _Sign("ai/geenii", ("/ai/v1", ""), "POST", "/completion", {}, frozenset({422}), "detail"),
+_ORDER: Final = (
+    "generate/ollama",
+    "chat/codeinferflow",
+    "chat/openai",
+    "chat/responses",
+    "chat/azure",
+    "chat/ktransformers",
+    "generate/ajstudioz",
+    "generate/codeinferflow",
+    "generate/ktransformers",
+    "ai/geenii",
 )
+"""The likeliest first, but each after the one that is shown by the same and by more."""
+
+_TELLS: Final[Mapping[str, tuple[str, str]]] = {
+    "generate/ollama": ("/version", "version"),
+    "chat/codeinferflow": ("/health", "chat_model"),
+}
+"""What contracts show that others do not: a path, and a name in its answer."""
+
+_NOT_BESIDE: Final[Mapping[str, str]] = {
+    "chat/openai": "chat/codeinferflow",
+    "chat/ktransformers": "chat/openai",
+    "generate/ktransformers": "generate/ollama",
+}
+"""Contracts that are not meant where another one is found, with the same paths."""
 
 
 async def detect(target: Target) -> list[Found]:
-    """The contracts that a server shows, the likeliest first."""
+    """The contracts that a server shows, the likeliest first: those whose paths it has, and
+    whose envelope its refusals have."""
     found: dict[str, Found] = {}
-    for sign in _SIGNS:
-        for mount in sign.mounts:
-            if sign.contract not in found and await _shows(target, sign, mount):
-                found[sign.contract] = Found(sign.contract, mount)
+    for contract in _ORDER:
+        for mount in _mounts(contract):
+            other = found.get(_NOT_BESIDE.get(contract, ""))
+            taken = other is not None and other.mount == mount
+            if contract not in found and not taken and await _shows(target, contract, mount):
+                found[contract] = Found(contract, mount)
     return list(found.values())
 
 
-async def _shows(target: Target, sign: _Sign, mount: str) -> bool:
-    recording = await target.send(sign.method, mount + sign.path, sign.body)
-    if recording.status not in sign.statuses:
+async def _shows(target: Target, contract: str, mount: str) -> bool:
+    api = apis_of(contract)[0]
+    operation = Contract.load(contract).operations[api.operation]
+    refused = await _refused(target, operation, mount)
+    if refused.status in (401, 403, 429) or not _is_there(contract, refused):
         return False
-    try:
-        return sign.key in part(recording.json)
-    except ValueError:
-        return False
+    if contract in _TELLS:
+        path, name = _TELLS[contract]
+        told = await target.send("GET", mount + path)
+        return told.status == 200 and name in part(_json(told))
+    if (refused.status or 0) >= 400 and api.error(_json(refused)) is not None:
+        return True
+    # Some speak OpenAI's language but for its refusals.
+    return contract == "chat/openai" and bool(await models(target, contract, mount))
 
 
-async def locate(target: Target, contract: str, mount: str, paths: Sequence[str]) -> str | None:
-    """Where a contract's paths stand: at its own mount or right at the target. None if one
-    of `paths` is at neither, or the target cannot be reached."""
-    for candidate in dict.fromkeys((mount, "")):
-        for path in paths:
-            filled = re.sub(r"{[^}]*}", "any", path)
-            recording = await target.send("POST", candidate + filled, {})
-            if recording.status not in (None, 404, 405):
-                return candidate
+async def locate(target: Target, contract: str, model: str = "") -> str | None:
+    """Where a contract's paths stand: at its own mount or right at the target. None if it is
+    at neither, or the target cannot be reached.
+
+    model: one that there is, for paths that name it.
+    """
+    described = Contract.load(contract).operations
+    written = [described[api.operation] for api in apis_of(contract)]
+    for mount in _mounts(contract):
+        for operation in written[:1] or described.values():
+            if _is_there(contract, await _refused(target, operation, mount, model)):
+                return mount
     return None
+
+
+def _mounts(contract: str) -> Sequence[str]:
+    servers: Any = Contract.load(contract).document["servers"]
+    return tuple(dict.fromkeys((servers[0]["url"].rstrip("/"), "")))
+
+
+async def _refused(target: Target, operation: Operation, mount: str, model: str = "") -> Recording:
+    """What a server says to a request that no contract allows."""
+    path = re.sub(r"{[^}]*}", lambda _: quote(model or "any", safe=":"), operation.path)
+    place = path if operation.absolute else mount + path
+    return await target.send(operation.method, place, None if operation.method == "GET" else _WRONG)
+
+
+def _is_there(contract: str, recording: Recording) -> bool:
+    """Whether a path was found. A 404 in words about a model is not for the path."""
+    if recording.status == 404:
+        errors = [api.error(_json(recording)) or "" for api in apis_of(contract)[:1]]
+        return any("model" in error.lower() for error in errors)
+    return recording.status not in (None, 405)
+
+
+def _json(recording: Recording) -> JSON:
+    try:
+        return recording.json
+    except ValueError:
+        return None
 
 
 _LISTS: Mapping[str, tuple[str, str, str]] = {
@@ -95,27 +146,18 @@ _LISTS: Mapping[str, tuple[str, str, str]] = {
 async def models(target: Target, contract: str, mount: str) -> list[str]:
     """The names of the models that the server lists; none where nothing lists them."""
     if contract == "ai/geenii":
-        answer = (await target.send("GET", mount + "/models")).content
-        return _geenii(answer)
+        return _geenii(await target.send("GET", mount + "/models"))
     if contract not in _LISTS:
         return []
     path, several, one = _LISTS[contract]
-    recording = await target.send("GET", mount + path)
-    try:
-        entries = listed(part(recording.json).get(several))
-    except ValueError:
-        return []
+    entries = listed(part(_json(await target.send("GET", mount + path))).get(several))
     return [name for entry in entries if (name := text(entry.get(one)))]
 
 
-def _geenii(answer: bytes) -> list[str]:
-    try:
-        entries = listed(loads(answer.decode()))
-    except ValueError:
-        return []
+def _geenii(answer: Recording) -> list[str]:
     return [
         f"{text(entry.get('provider'))}:{text(entry.get('name'))}"
-        for entry in entries
+        for entry in listed(_json(answer))
         if entry.get("type") == "text-completion"
     ]
 
@@ -126,9 +168,6 @@ async def capabilities(
     """What the server says that a model can do; None if it says nothing."""
     if contract != "generate/ollama":
         return None
-    recording = await target.send("POST", mount + "/show", {"model": model})
-    try:
-        found = part(recording.json).get("capabilities")
-    except ValueError:
-        return None
+    told = _json(await target.send("POST", mount + "/show", {"model": model}))
+    found = part(told).get("capabilities")
     return frozenset(map(str, found)) if isinstance(found, list) else None

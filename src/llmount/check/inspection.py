@@ -10,6 +10,7 @@ from .. import __version__
 from ..contract import Contract, names
 from .apis import apis_of
 from .baseline import Baseline
+from .clients import speaking
 from .detect import Found, capabilities, detect, locate, models
 from .excerpt import excerpt, rewriting, secrets_of
 from .probe import Session
@@ -21,7 +22,7 @@ from .target import Target
 from .tolerance import tolerant
 from .verdict import About, Profile, Report, Result
 
-__all__ = ["CannotRun", "Options", "Progress", "inspect", "named"]
+__all__ = ["CannotRun", "Options", "Progress", "inspect", "named", "opened"]
 
 
 class CannotRun(Exception):
@@ -94,7 +95,7 @@ async def inspect(
     async with Target(url, headers=options.headers, timeout=options.timeout) as target:
         wanted = list(dict.fromkeys(map(named, options.contracts)))
         if wanted:
-            found, also = [await _located(target, contract) for contract in wanted], []
+            found, also = [await _located(target, each, options.model) for each in wanted], []
         else:
             (first, *rest) = await _detected(target)
             found, also = [first], [each.contract for each in rest]
@@ -104,13 +105,33 @@ async def inspect(
         ]
 
 
-async def _located(target: Target, contract: str) -> Found:
-    loaded = Contract.load(contract)
-    paths = [loaded.operations[api.operation].path for api in apis_of(contract)]
-    if not paths:
-        raise CannotRun(f"there are no checks for {contract} yet")
-    mount = str(loaded.document["servers"][0]["url"]).rstrip("/")
-    where = await locate(target, contract, mount, paths[:1])
+async def opened(target: Target, contract: str, options: Options) -> Session:
+    """What all checks of a contract share. Raises `CannotRun`."""
+    return await _session(target, await _located(target, contract, options.model), options)
+
+
+async def _session(target: Target, found: Found, options: Options) -> Session:
+    contract = found.contract
+    listed = await models(target, contract, found.mount)
+    model = options.model or next(iter(listed), None)
+    if model is None:
+        raise CannotRun(f"the server lists no model for {contract}; say --model")
+    return Session(
+        target,
+        Contract.load(contract),
+        tolerant(contract),
+        found.mount,
+        model,
+        profile=options.profile,
+        seed=options.seed,
+        models=tuple(listed),
+        capabilities=await capabilities(target, contract, found.mount, model),
+        examples=options.examples,
+    )
+
+
+async def _located(target: Target, contract: str, model: str | None) -> Found:
+    where = await locate(target, contract, model or "")
     if where is None:
         await _reached(target)
         raise CannotRun(f"{target.url} answers nothing of {contract}")
@@ -144,22 +165,8 @@ async def _inspect(
 ) -> Report:
     contract = found.contract
     tasks = select(contract, options.only, options.skip)
-    listed = await models(target, contract, found.mount)
-    model = options.model or next(iter(listed), None)
-    if model is None:
-        raise CannotRun(f"the server lists no model for {contract}; say --model")
-    session = Session(
-        target,
-        Contract.load(contract),
-        tolerant(contract),
-        found.mount,
-        model,
-        profile=options.profile,
-        seed=options.seed,
-        models=tuple(listed),
-        capabilities=await capabilities(target, contract, found.mount, model),
-        examples=options.examples,
-    )
+    session = await _session(target, found, options)
+    model = session.model
     progress.contract(found, model, len(tasks))
     started, begun = time.time(), time.perf_counter()
     made = await make(
@@ -183,16 +190,19 @@ async def _inspect(
         version=__version__,
         started=started,
         seconds=time.perf_counter() - begun,
-        abouts={task.check.id: _about(task.check) for task in tasks},
+        abouts={task.check.id: _about(task.check, contract) for task in tasks},
         results=made,
         streams=_streams(session),
     )
     return options.baseline.applied(report)
 
 
-def _about(check: Check) -> About:
+def _about(check: Check, contract: str) -> About:
     return About(
-        title=check.title, severity=check.severity, source=check.source, breaks=check.breaks
+        title=check.title,
+        severity=check.severity,
+        source=check.source,
+        breaks=speaking(contract, check.breaks),
     )
 
 

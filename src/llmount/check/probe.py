@@ -60,9 +60,11 @@ class Session:
     _known: dict[str, Any] = field(default_factory=dict)
     _locks: dict[str, anyio.Lock] = field(default_factory=dict)
 
-    def url(self, operation: Operation) -> str:
-        """The path of an operation at the target; its parameter, if it has one, is the model."""
-        path = re.sub(r"{[^}]*}", lambda _: quote(self.model, safe=":"), operation.path)
+    def url(self, operation: Operation, model: str = "") -> str:
+        """The path of an operation at the target. Its parameter, if it has one, is the model:
+        the one to ask, unless told."""
+        name = quote(model or self.model, safe=":")
+        path = re.sub(r"{[^}]*}", lambda _: name, operation.path)
         return path if operation.absolute else self.mount + path
 
     async def once(self, key: str, make: Callable[[], Awaitable[T]]) -> T:

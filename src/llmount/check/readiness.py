@@ -37,6 +37,17 @@ class Readiness:
     state: State
     troubles: Sequence[Trouble] = ()
 
+    @property
+    def causes(self) -> list[str]:
+        """The checks for which the state is what it is, each once."""
+        return list(
+            dict.fromkeys(
+                trouble.result.check
+                for trouble in self.troubles
+                if _MEANING[trouble.result.verdict] is self.state
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Capability:

@@ -18,16 +18,22 @@ __all__ = ["Allowed", "allowed", "says_unsupported", "shows_plain_text"]
 class Allowed:
     """An answer that is right although the document alone says otherwise.
 
-    check: the last part of the id of the check that would find it. text: a pattern of the
-    whole body. why: what no schema can say.
+    check: the last part of the id of the check that would find it. why: what no schema can
+    say. text: a pattern of the whole body. fault: one of what the document has against the
+    request.
     """
 
     check: str
-    text: str
     why: str
+    text: str = ".*"
+    fault: str = ".*"
 
-    def fits(self, check: str, body: str) -> bool:
-        return check == self.check and re.fullmatch(self.text, body, re.DOTALL) is not None
+    def fits(self, check: str, body: str, fault: str = "") -> bool:
+        return (
+            check == self.check
+            and re.fullmatch(self.text, body, re.DOTALL) is not None
+            and re.fullmatch(self.fault, fault, re.DOTALL) is not None
+        )
 
 
 @cache

@@ -167,5 +167,4 @@ def _value(name: str, value: str) -> str:
 
 def _inert(text: str) -> str:
     """Such that it stays within a string of three quotes, whatever it says."""
-    plain = text.encode("ascii", "backslashreplace").decode().replace("\\", "/")
-    return plain.replace('"', "'")
+    return ascii(text)[1:-1].replace("\\", "/").replace('"', "'")

@@ -46,7 +46,11 @@ def select(contract: str, only: Iterable[str] = (), skip: Iterable[str] = ()) ->
     wanted, unwanted = [*only], [*skip]
     for pattern in (*wanted, *unwanted):
         if not any(_fits(check, pattern) for check in CHECKS.values()):
-            raise UnknownCheck(f"no check fits {pattern!r}; there are {', '.join(CHECKS)}")
+            areas = dict.fromkeys(check.area for check in CHECKS.values())
+            raise UnknownCheck(
+                f"no check fits {pattern!r}; the areas are {', '.join(areas)}, and "
+                "`llmount check --list` has all"
+            )
     tasks = []
     for check in CHECKS.values():
         if not check.is_for(contract):

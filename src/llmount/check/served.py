@@ -29,8 +29,8 @@ def load(name: str) -> Any:
         sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise AppNotFound(f"cannot import {module_name}: {error}") from error
+    except Exception as error:
+        raise AppNotFound(f"cannot import {module_name}: {error!r}") from error
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)

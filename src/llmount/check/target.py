@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -16,7 +16,7 @@ from ..jsontext import dumps_bytes
 from ..types import JSON
 from .recording import Item, Recording
 
-__all__ = ["MAX_KEPT", "Target", "masked"]
+__all__ = ["MAX_KEPT", "Target", "masked", "shown"]
 
 MAX_KEPT: Final = 16 * 2**20
 """Bytes of an answer that are read; a longer one is a fault."""
@@ -91,16 +91,17 @@ class Target:
             content = dumps_bytes(body)
         sent = {} if content is None else {"content-type": "application/json"}
         sent |= {key.lower(): value for key, value in (headers or {}).items()}
-        own = {} if keyless else self.headers
+        mine = {} if keyless else self.headers
+        own = {name: value for name, value in mine.items() if name.lower() not in sent}
         recording = Recording(
-            method=method, url=self.url + path, headers=_shown(own, sent), body=content
+            method=method, url=self.url + path, headers=shown(own, sent), body=content
         )
         request = self._client.build_request(
             method, recording.url, content=content, headers={**own, **sent}
         )
         begun = time.perf_counter()
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._answer(request)
         except (httpx.HTTPError, OSError) as error:
             recording.fault = _fault(error)
             recording.ended = time.perf_counter() - begun
@@ -115,6 +116,26 @@ class Target:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
             recording.ended = recording.ended or time.perf_counter() - begun
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request, as soon as it begins. Raises as httpx does.
+
+        A server may close a connection that was idle just as it is used again; then the
+        request goes through another one. What a new connection does is told as it is.
+        """
+        while True:
+            opened = False
+
+            async def watch(event: str, info: Mapping[str, Any]) -> None:
+                nonlocal opened
+                opened |= event == "connection.connect_tcp.started"
+
+            request.extensions = {**request.extensions, "trace": watch}
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                if opened:
+                    raise
 
 
 class _Pieces:
@@ -182,8 +203,9 @@ async def _nothing() -> AsyncIterator[Sequence[Item]]:
         yield ()
 
 
-def _shown(own: Mapping[str, str], sent: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The headers, the values of the target's own masked but for the scheme of a key."""
+def shown(own: Mapping[str, str], sent: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The headers of a request as a recording tells them: the values of the target's own masked
+    but for the scheme of a key."""
     hidden = [
         (name.lower(), masked(value)) for name, value in own.items() if name.lower() not in sent
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -24,42 +25,54 @@ __all__ = ["tolerant"]
 @cache
 def tolerant(name: str) -> Contract:
     """The contract of this name as clients need it."""
-    document = read(name)
-    loosened = copy.deepcopy(document)
+    loosened = copy.deepcopy(read(name))
     schemas = loosened["components"]["schemas"]
-    for schema, freedoms in _tolerances().get(name, {}).items():
-        _loosen(schemas, schema, freedoms)
+    places = dict(_tolerances().get(name, {}))
+    if like := places.pop("like", None):
+        others = _tolerances()[like].items()
+        known = {place: each for place, each in others if place.partition("/")[0] in schemas}
+        places = known | places
+    for place, freedoms in places.items():
+        for schema in _at(schemas, place):
+            _loosen(schema, freedoms)
     _open(loosened)
     return Contract.compile(loosened, name=name)
 
 
 @cache
-def _tolerances() -> Mapping[str, Mapping[str, Mapping[str, list[str]]]]:
+def _tolerances() -> Mapping[str, Mapping[str, Any]]:
     text = files(__package__).joinpath("tolerances.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(text)
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
     return found
 
 
-def _loosen(schemas: Mapping[str, Any], place: str, freedoms: Mapping[str, list[str]]) -> None:
-    """Loosen the schema at a place: its name, then names of properties.
+def _at(schemas: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """The schemas at a place. Raises KeyError if there is none."""
+    pattern, *keys = place.split("/")
+    found: list[Any] = [schemas[name] for name in schemas if fnmatchcase(name, pattern)]
+    for key in keys:
+        found = [each[int(key) if isinstance(each, list) else key] for each in found]
+    if not found or not all(isinstance(each, dict) for each in found):
+        raise KeyError(place)
+    return found
 
-    optional: names that may be missing or null. any: names that may be missing or anything. drop:
-    keywords that do not count. Raises KeyError for what is not there.
-    """
-    name, *path = place.split(".")
-    schema = schemas[name]
-    for step in path:
-        schema = schema["properties"][step]
+
+def _loosen(schema: dict[str, Any], freedoms: Mapping[str, Any]) -> None:
+    """Loosen a schema in the words of `tolerances.yaml`. Raises KeyError for a name or a
+    keyword that it does not have."""
+    properties = schema.get("properties", {})
+    free: dict[str, JSON] = {name: {} for name in freedoms.get("any", ())}
     for name in freedoms.get("optional", ()):
-        if name in schema.get("required", ()):
-            schema["required"] = [each for each in schema["required"] if each != name]
-        schema["properties"][name] = {"anyOf": [schema["properties"][name], {"type": "null"}]}
-    for name in freedoms.get("any", ()):
-        if name in schema.get("required", ()):
-            schema["required"] = [each for each in schema["required"] if each != name]
-        if name not in schema["properties"]:
+        free[name] = {"anyOf": [properties[name], {"type": "null"}]}
+    free |= freedoms.get("as", {})
+    for name, instead in (free | freedoms.get("instead", {})).items():
+        if name not in properties:
             raise KeyError(name)
-        schema["properties"][name] = {}
+        properties[name] = instead
+    if required := [name for name in schema.get("required", ()) if name not in free]:
+        schema["required"] = required
+    else:
+        schema.pop("required", None)
     for keyword in freedoms.get("drop", ()):
         del schema[keyword]
 

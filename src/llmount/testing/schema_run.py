@@ -19,9 +19,16 @@ from llmount.framing import FramingError, framing_of
 from llmount.testing.schema_exchange import Bound, Exchange, PatientTransport, exchange
 from llmount.types import JSON
 
-__all__ = ["Failure", "SchemaRun", "run"]
+__all__ = ["MODEL_PARAMETERS", "Failure", "SchemaRun", "run"]
+
+MODEL_PARAMETERS: Final = ("model", "deployment")
+"""The parameters of paths that name a model."""
 
 _PATIENCE: Final = 20.0
+_MOST_FAILURES: Final = 5000
+
+# Of its share of the time, what a phase takes that was not stopped.
+_NEARLY: Final = 0.95
 
 # Of an answer that was cut, the whole cannot be judged.
 _OF_WHOLE_ANSWERS: Final = frozenset({"response_schema_conformance"})
@@ -84,7 +91,8 @@ def run(
     with every request, such as a key. max_examples: for each operation and phase. seed: the
     requests follow from it alone, unless time runs out. skip_checks: the names of
     Schemathesis's checks to leave out. seconds: for the whole run; each operation gets its
-    share. Of a server only, patience: seconds to wait for one answer; bound: see `Bound`.
+    share, and leaves to later ones what it does not need. Of a server only, patience: seconds
+    to wait for one answer; bound: see `Bound`.
     seen: told of every exchange, in the thread that calls this.
 
     Raises RuntimeError if the run itself broke down.
@@ -100,7 +108,7 @@ def run(
     # Without `security` nothing says that a key is needed, and without a key none is dropped.
     skipped = (*skip_checks, *(() if described.get("security") and headers else ("ignored_auth",)))
     # What was answered before must not change what is sent next.
-    deaf = {"extra-data-sources": {"responses": False}}
+    phase = {"extra-data-sources": {"responses": False}, "operation-ordering": "none"}
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
@@ -109,7 +117,7 @@ def run(
             "max-stream-events": 100_000,
             "request-timeout": patience,
             "base-url": base + prefix,
-            "headers": dict(headers or {}),
+            "headers": _as_declared(described, headers or {}),
             "generation": {
                 "max-examples": max_examples,
                 "database": "none",
@@ -118,9 +126,9 @@ def run(
                 "with-security-parameters": bool(headers),
             },
             "phases": {
-                "examples": deaf,
-                "coverage": deaf,
-                "fuzzing": {**deaf, "error-feedback": {"enabled": False}},
+                "examples": phase,
+                "coverage": phase,
+                "fuzzing": {**phase, "error-feedback": {"enabled": False}},
                 # It follows the links of a document, and these APIs have none: no request
                 # needs anything that an earlier answer told.
                 "stateful": {"enabled": False},
@@ -131,7 +139,7 @@ def run(
                     "dictionaries": {"models": {"values": list(models)}},
                     "parameters": {
                         name: {"dictionary": "models", "probability": 0.95}
-                        for name in ("body.model", "path.model")
+                        for name in ("body.model", *(f"path.{each}" for each in MODEL_PARAMETERS))
                     },
                 }
                 if models
@@ -149,8 +157,8 @@ def run(
     failures: dict[tuple[str, str, str], Failure] = {}
     statuses: dict[int, int] = {}
     unanswered = cut = 0
-    finished = False
-    begun = time.monotonic()
+    finished = True
+    begun = phase_began = time.monotonic()
     running = from_schema(schema).execute()
     for event in running:
         if isinstance(event, events.FatalError):
@@ -158,10 +166,16 @@ def run(
         if isinstance(event, events.NonFatalError):
             error = Failure(event.label, "error", str(event.value))
             failures[error.operation, error.check, error.message] = error
-        if isinstance(event, events.PhaseFinished) and event.phase.name.value == "fuzzing":
-            # With a limit of time it would begin again for as long as there is some left.
-            finished = seconds is None or time.monotonic() < begun + seconds
-            running.stop()
+        if isinstance(event, events.PhaseStarted):
+            phase_began = time.monotonic()
+        if isinstance(event, events.PhaseFinished) and seconds is not None:
+            last = event.phase.name.value == "fuzzing"
+            # As much as there is for the other phases is left for the last.
+            share = (begun + seconds - phase_began) / (1 if last else 2)
+            finished = finished and time.monotonic() - phase_began < share * _NEARLY
+            if last:
+                # It would begin again for as long as there is some time.
+                running.stop()
         if not isinstance(event, events.ScenarioFinished):
             continue
         recorder = event.recorder
@@ -184,7 +198,9 @@ def run(
                     made,
                     found.code_sample or "",
                 )
-                failures.setdefault((failure.operation, failure.check, failure.response), failure)
+                key = (failure.operation, failure.check, failure.message + failure.response)
+                if len(failures) < _MOST_FAILURES:
+                    failures.setdefault(key, failure)
     return SchemaRun(
         failures=tuple(failures.values()),
         statuses=statuses,
@@ -192,6 +208,15 @@ def run(
         cut=cut,
         finished=finished,
     )
+
+
+def _as_declared(document: Mapping[str, JSON], headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, those of keys written as the document has them: by that name they are taken
+    away to see whether a key is needed."""
+    schemes = document.get("components", {}).get("securitySchemes", {}).values()
+    names = [resolve(document, scheme).get("name", "Authorization") for scheme in schemes]
+    declared = {name.lower(): name for name in names}
+    return {declared.get(name.lower(), name): value for name, value in headers.items()}
 
 
 def _send_through(schema: Any, transport: PatientTransport) -> None:

@@ -1,5 +1,41 @@
 """The checks, an area a module. Importing this fills `llmount.check.registry.CHECKS`."""
 
-from . import answers, fuzz, order, semantics, streams
+from . import (
+    answers,
+    crowd,
+    features,
+    forms,
+    fuzz,
+    images,
+    keys,
+    leaving,
+    models,
+    ollama,
+    order,
+    refusals,
+    requests,
+    robustness,
+    semantics,
+    streams,
+    timing,
+)
 
-__all__ = ["answers", "fuzz", "order", "semantics", "streams"]
+__all__ = [
+    "answers",
+    "crowd",
+    "features",
+    "forms",
+    "fuzz",
+    "images",
+    "keys",
+    "leaving",
+    "models",
+    "ollama",
+    "order",
+    "refusals",
+    "requests",
+    "robustness",
+    "semantics",
+    "streams",
+    "timing",
+]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...contract import Media, Operation, essence
+from ...errors import Violation
+from ...testing.reading import listed, part, text
 from ...types import JSON
 from ...validation import Schema
 from ..clients import breaks
 from ..probe import Probe
 from ..recording import Recording
-from ..registry import check
+from ..registry import Unsupported, check
 from ..said import Ask
 from ..verdict import Severity
 
 PLAIN = Ask()
+
+_NOT_THERE: Final = frozenset({404, 405, 501})
+
+_NAMED: Final = 8
+"""Properties that are named, of those that are too many."""
 
 REFERENCE = "https://platform.openai.com/docs/api-reference/chat/object"
 OLLAMA = "https://docs.ollama.com/api/generate"
@@ -29,8 +38,17 @@ async def plain(probe: Probe) -> None:
         if probe.api.lacks(ask):
             continue
         recording = await probe.ask(ask)
+        if probe.api.optional and _is_not_there(recording, probe.model):
+            raise Unsupported(f"there is no {probe.operation.path}: {probe.told(recording)}")
         if recording.status != 200 or recording.fault:
             probe.found(f"not answered: {probe.told(recording)}", recording)
+        elif recording.items and (error := probe.api.items(recording.values).error):
+            probe.found(f"an error comes in the stream: {error}", recording)
+
+
+def _is_not_there(recording: Recording, model: str) -> bool:
+    """Whether the path itself is missing, and not the model."""
+    return recording.status in _NOT_THERE and model.encode() not in recording.content
 
 
 @check(
@@ -90,6 +108,28 @@ async def exact(probe: Probe) -> None:
         probe.found(problem, recording)
 
 
+@check(
+    "answers.output-text",
+    "The text of an answer is that of its output",
+    severity=Severity.STRICT,
+    contracts=("ai/geenii",),
+    source=REFERENCE,
+)
+async def output_text(probe: Probe) -> None:
+    recording = await probe.answered(PLAIN)
+    try:
+        answer = part(recording.json)
+    except ValueError:
+        return  # That is for `answers.schema`.
+    output = "".join(
+        text(content.get("text"))
+        for item in listed(answer.get("output"))
+        for content in listed(item.get("content"))
+    )
+    if text(answer.get("output_text")) != output:
+        probe.found(f"it is {answer.get('output_text')!r}, the output has {output!r}", recording)
+
+
 def problems(recording: Recording, schema: Schema | None) -> list[str]:
     """What a schema has against the body of an answer."""
     try:
@@ -103,8 +143,13 @@ def violations(schema: Schema | None, value: JSON) -> list[str]:
     """What a schema has against a value, each told once."""
     if schema is None or schema.is_valid(value):
         return []
-    found = (violation.message for violation in schema.violations(value))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(map(_worded, schema.violations(value))))
+
+
+def _worded(violation: Violation) -> str:
+    names = ", ".join(violation.extra[:_NAMED])
+    more = ", …" if violation.extra[_NAMED:] else ""
+    return f"{violation.message}: {names}{more}" if names else violation.message
 
 
 def _whole(operation: Operation) -> Media:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ...testing.stream_rules import STREAM_RULES
+from ...testing.stream_rules import STREAM_RULES, text_completion_problems
 from ..clients import breaks
 from ..probe import Inapplicable, Probe
 from ..registry import check
@@ -30,7 +30,7 @@ CALLING = Ask(
     max_tokens=64,
 )
 
-_ASKS = (
+ASKS = (
     STREAMED,
     replace(STREAMED, usage=True),
     replace(STREAMED, n=2, max_tokens=8),
@@ -44,6 +44,7 @@ _CHUNKS = ("chat/openai", "chat/azure", "chat/codeinferflow", "chat/ktransformer
 _EVENTS = ("chat/responses", "ai/geenii")
 _LINES = ("generate/*",)
 _CHUNK_PAGE = "https://platform.openai.com/docs/api-reference/chat-streaming"
+_TEXT_PAGE = "https://platform.openai.com/docs/api-reference/completions/create"
 _EVENT_PAGE = "https://platform.openai.com/docs/api-reference/responses-streaming"
 _LINE_PAGE = "https://docs.ollama.com/api/streaming"
 _ISSUES = "https://github.com/"
@@ -90,8 +91,6 @@ _OF_CHUNKS = {
     "call-once": _Row("The id, type and name of a call come once", "call-repeated"),
     "call-kind": _Row("A call stays what it is"),
     "call-arguments": _Row("The pieces of the arguments of a call make a JSON object"),
-    "echo": _Row("An answer that is to echo begins with its prompt"),
-    "logprob-lists": _Row("The lists of log probabilities are equally long"),
     "usage": _Row("The token counts come if they were asked for"),
     "usage-unasked": _Row("The token counts come only if they were asked for"),
     "usage-once": _Row(
@@ -104,6 +103,13 @@ _OF_CHUNKS = {
     "usage-content": _Row("No text comes beside the token counts", "usage-content"),
     "usage-null": _Row("Chunks before the token counts have null in their place"),
 }
+
+# Those of text completions, whose clients are few and mind little.
+_OF_TEXTS = {
+    f"text-{rule}": replace(row, defect="" if row.defect != "not-json" else row.defect)
+    for rule, row in _OF_CHUNKS.items()
+    if not rule.startswith(("call", "role")) and rule != "finish-calls"
+} | {"text-logprob-lists": _Row("The lists of log probabilities are equally long")}
 
 _OF_EVENTS = {
     "json": _OF_CHUNKS["json"],
@@ -162,24 +168,33 @@ _OF_LINES = {
 
 _FAMILIES = (
     (_CHUNKS, _CHUNK_PAGE, _OF_CHUNKS),
+    (("chat/openai", "chat/azure"), _TEXT_PAGE, _OF_TEXTS),
     (_EVENTS, _EVENT_PAGE, _OF_EVENTS),
     (_LINES, _LINE_PAGE, _OF_LINES),
 )
 
 
 def _judge(rule: str) -> Callable[[Probe], Awaitable[None]]:
+    named = rule.removeprefix("text-")
+
     async def judge(probe: Probe) -> None:
         problems = STREAM_RULES.get(f"{probe.contract.name} {probe.api.operation}")
         if problems is None or probe.api.lacks(STREAMED):
             raise Inapplicable
+        if (rule != named) != (problems is text_completion_problems):
+            raise Inapplicable
         await probe.answered(STREAMED)
-        for ask in _ASKS:
+        for ask in ASKS:
             if probe.api.lacks(ask):
                 continue
             recording = await probe.ask(ask)
             if recording.status != 200 or recording.fault or not recording.items:
                 continue
-            found = [p for p in problems(recording.values, recording.sent) if p.rule == rule]
+            found = [
+                p
+                for p in problems(recording.values, recording.sent)
+                if p.rule == rule.removeprefix("text-")
+            ]
             for problem in found[:_MOST]:
                 probe.found(problem.message, recording, problem.item)
 
@@ -187,7 +202,7 @@ def _judge(rule: str) -> Callable[[Probe], Awaitable[None]]:
 
 
 def _add() -> None:
-    rows: Mapping[str, _Row] = _OF_CHUNKS | _OF_EVENTS | _OF_LINES
+    rows: Mapping[str, _Row] = _OF_CHUNKS | _OF_TEXTS | _OF_EVENTS | _OF_LINES
     for rule, row in rows.items():
         families = [(places, page) for places, page, table in _FAMILIES if rule in table]
         check(

@@ -43,8 +43,12 @@ async def same_text(probe: Probe) -> None:
 )
 async def text(probe: Probe) -> None:
     for recording, said in await _both(probe, PLAIN):
-        if not said.text and not said.reasoning:
-            probe.found("there is no text", recording)
+        if said.text or said.reasoning:
+            continue
+        # A model may end before its first word, and count that.
+        if said.finish == "stop" and said.tokens.completion in (0, 1):
+            raise Skip("the model says nothing to a plain question")
+        probe.found("there is no text", recording)
 
 
 @check(
@@ -79,20 +83,29 @@ _STORY = Ask(text="Tell me a long story about a king and a dragon.", max_tokens=
     "semantics.length",
     "An answer has no more tokens than it may",
     source=REFERENCE,
+    breaks=breaks("limit-passed"),
 )
 async def length(probe: Probe) -> None:
+    _limited(probe)
     for recording, said in await _both(probe, _STORY):
         count, limit = said.tokens.completion, _STORY.max_tokens or 0
-        if count is not None and count > limit:
+        words = len(said.text.split())
+        # Some count the token that ends the answer.
+        if count is not None and count > limit + 1:
             probe.found(f"{count} tokens were written, not {limit}", recording)
+        elif words > 2 * limit:
+            # Few tokens are more than a word.
+            probe.found(f"{words} words were written, not {limit} tokens", recording)
 
 
 @check(
     "semantics.length-finish",
     "An answer that reaches the limit of tokens says so",
     source=REFERENCE,
+    breaks=breaks("cut-untold"),
 )
 async def length_finish(probe: Probe) -> None:
+    _limited(probe)
     # An answer may happen to be as long as it may be, but hardly twice.
     limits = (16, 21)
     asks = [replace(_STORY, max_tokens=limit) for limit in limits]
@@ -105,7 +118,8 @@ async def length_finish(probe: Probe) -> None:
             probe.found(f"all {limits[0]} tokens were used, but it ended for 'stop'", recording)
         for limit, (recording, said) in zip(limits, answers, strict=True):
             count = said.tokens.completion
-            if said.finish == "length" and count is not None and count < limit - 1:
+            early = count is not None and count < limit - 1 and not said.reasoning
+            if said.finish == "length" and early:
                 probe.found(f"it ended for 'length' after {count} of {limit} tokens", recording)
 
 
@@ -113,6 +127,7 @@ async def length_finish(probe: Probe) -> None:
     "semantics.stop",
     "An answer ends before a stop sequence, which is not in it",
     source=REFERENCE,
+    breaks=breaks("stop-ignored"),
 )
 async def stop(probe: Probe) -> None:
     usual = await probe.said(PLAIN)
@@ -123,7 +138,9 @@ async def stop(probe: Probe) -> None:
     for recording, said in await _both(probe, replace(PLAIN, stop=(sequence,))):
         if sequence in said.text:
             probe.found(f"{sequence!r} is in the answer", recording)
-        if said.finish not in ("stop", "") and sequence in usual.text:
+        # Another text than the usual one may have had nothing to stop at.
+        before = usual.text.partition(sequence)[0]
+        if said.finish not in ("stop", "") and said.text.strip() == before.strip():
             probe.found(f"it ended for {said.finish!r}, not 'stop'", recording)
 
 
@@ -154,7 +171,7 @@ async def several(probe: Probe) -> None:
     for recording, said in await _both(probe, replace(PLAIN, n=3)):
         if len(said.choices) != 3:
             probe.found(f"there are {len(said.choices)} answers, not 3", recording)
-        elif not all(said.choices):
+        elif any(said.choices) and not all(said.choices):
             probe.found("an answer has no text", recording)
 
 
@@ -225,6 +242,7 @@ async def more_prompt(probe: Probe) -> None:
 @check(
     "semantics.durations",
     "Durations are not negative, and the parts fit into the whole",
+    severity=Severity.STRICT,
     contracts=("generate/ollama", "generate/ajstudioz", "generate/codeinferflow"),
     source="https://docs.ollama.com/api/usage",
 )
@@ -266,6 +284,7 @@ async def model(probe: Probe) -> None:
     "semantics.logprobs",
     "Log probabilities are there, at most 0, and fit the text",
     source=REFERENCE,
+    breaks=breaks("no-logprobs"),
 )
 async def logprobs(probe: Probe) -> None:
     for recording, said in await _both(probe, replace(PLAIN, logprobs=2)):
@@ -284,6 +303,12 @@ async def logprobs(probe: Probe) -> None:
         joined = "".join(str(entry.get("token", "")) for entry in said.logprobs)
         if said.text.strip() and said.text.strip() not in joined and "\ufffd" not in joined:
             probe.found(f"the tokens are {_cut(joined)!r}", recording)
+
+
+def _limited(probe: Probe) -> None:
+    """Raises `Inapplicable` if the API has no word for a limit of tokens."""
+    if "max_tokens" not in probe.api.knows:
+        raise Inapplicable
 
 
 def _tells(probe: Probe, word: Word) -> None:

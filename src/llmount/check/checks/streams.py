@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ...contract import Media, Operation, essence
 from ...jsontext import loads
+from ...testing.reading import part, text
 from ...types import JSON
 from ..clients import breaks
 from ..probe import Probe
+from ..recording import Recording
 from ..registry import check
 from ..said import Ask
 from ..verdict import Severity
@@ -129,6 +132,26 @@ async def line_separators(probe: Probe) -> None:
             probe.found(f"U+{ord(character):04X} is not escaped", recording)
 
 
+_HANDLED = "thread."
+"""What names of events begin with that SDKs read as those of another API."""
+
+
+@check(
+    "stream.event-names",
+    "No event has a name that clients take for one of another API",
+    contracts=("chat/openai", "chat/azure", "chat/codeinferflow", "chat/ktransformers"),
+    source="https://platform.openai.com/docs/api-reference/assistants-streaming/events",
+    breaks=breaks("other-event"),
+)
+async def event_names(probe: Probe) -> None:
+    recording = await probe.answered(STREAMED)
+    for number, value in enumerate(recording.values):
+        name = text(part(value).get("event"))
+        if name.startswith(_HANDLED):
+            probe.found(f"an event is named {name!r}", recording, number)
+            return
+
+
 def _frames(content: bytes) -> list[bytes]:
     """The frames of a stream of events, as they are."""
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")
@@ -160,6 +183,13 @@ async def item_exact(probe: Probe) -> None:
 
 async def _items(probe: Probe, operation: Operation) -> None:
     recording = await probe.answered(STREAMED)
+    for number, problem in item_problems(recording, operation):
+        probe.found(problem, recording, number)
+
+
+def item_problems(recording: Recording, operation: Operation) -> Iterator[tuple[int, str]]:
+    """What an operation has against the items of a stream, each told once, with the number
+    of the first item that it is about."""
     schema = _stream(operation).carried
     seen: set[str] = set()
     for number, value in enumerate(recording.values):
@@ -170,7 +200,7 @@ async def _items(probe: Probe, operation: Operation) -> None:
         for problem in problems:
             if problem not in seen:
                 seen.add(problem)
-                probe.found(problem, recording, number)
+                yield number, problem
 
 
 def carried(item: JSON) -> JSON:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from ..readiness import Readiness, State, capabilities, clients
 from ..reproduce import curl, preparation, snippet
 from ..verdict import Finding, Report, Result, Verdict
-from .markup import Markup, joined, tag
+from .markup import Markup, joined, prose, tag
 from .timeline import timeline
 from .wording import answer, headline, of_item, request, started, when
 
@@ -34,6 +34,9 @@ _STATES: Final = {
 }
 _OPENED: Final = 3
 """How many failures of a report are unfolded."""
+
+_GIST: Final = 160
+"""Characters of a finding that are seen while it is folded."""
 
 
 def render(reports: Sequence[Report]) -> str:
@@ -79,18 +82,11 @@ def _parts(report: Report) -> Iterator[Markup]:
         for operation, recording in report.streams.items():
             yield tag("section", tag("h3", operation), timeline(recording), class_="stream")
     yield tag("h2", "Checks")
-    yield _filter(report)
     opened = {result.key for result in report.failed[:_OPENED]}
-    areas = list(dict.fromkeys(result.area for result in report.results))
-    for area in areas:
-        rows = [
-            _result(report, result, result.key in opened)
-            for result in sorted(
-                (each for each in report.results if each.area == area),
-                key=lambda each: _ORDER.index(each.verdict),
-            )
-        ]
-        yield tag("section", tag("h3", area), *rows, id=f"{report.contract}-{area}")
+    for each in sorted(capabilities(report), key=lambda each: _ORDER.index(each.verdict)):
+        results = [result for result in report.results if result.area == each.area]
+        parts = _area(report, each.area, results, opened)
+        yield tag("section", *parts, id=_anchor(report, each.area))
 
 
 _ORDER: Final = (
@@ -100,6 +96,7 @@ _ORDER: Final = (
     Verdict.UNSUPPORTED,
     Verdict.SKIP,
 )
+_LOUD: Final = frozenset({Verdict.FAIL, Verdict.WARN})
 
 
 # The top
@@ -157,17 +154,19 @@ def _share(report: Report) -> Markup:
 
 def _client(ready: Readiness) -> Markup:
     kind, words = _STATES[ready.state]
-    troubles = [
-        tag("li", tag("code", trouble.result.key), f" {trouble.effect}")
-        for trouble in ready.troubles
-    ]
-    return tag(
-        "div",
-        tag("strong", ready.client),
-        tag("span", words, class_="state"),
-        *([tag("ul", *troubles)] if troubles else []),
-        class_=f"card {kind}",
-    )
+    effects: dict[tuple[str, str], None] = {}
+    for trouble in ready.troubles:
+        effects[trouble.result.check, trouble.effect] = None
+    name = tag("strong", ready.client)
+    if not effects:
+        return tag("div", name, tag("span", words, class_="state"), class_=f"card {kind}")
+    told = [tag("li", tag("code", check), " ", prose(effect)) for check, effect in effects]
+    state = tag("span", f"{words}: {_several(len(told), 'cause')}", class_="state")
+    return tag("details", tag("summary", name, state), tag("ul", *told), class_=f"card {kind}")
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _capabilities(report: Report) -> Iterator[Markup]:
@@ -178,25 +177,31 @@ def _capabilities(report: Report) -> Iterator[Markup]:
             tag("strong", each.area),
             tag("span", counts, class_="state"),
             class_=f"card {each.verdict}",
-            href=f"#{report.contract}-{each.area}",
+            href=f"#{_anchor(report, each.area)}",
         )
+
+
+def _anchor(report: Report, area: str) -> str:
+    return f"{report.contract}-{area}".replace("/", "-")
 
 
 # The checks
 
 
-def _filter(report: Report) -> Markup:
-    """Shown by the script, without which all is there anyway."""
-    boxes = [
-        tag(
-            "label",
-            tag("input", type="checkbox", value=str(verdict), checked=True),
-            f" {verdict}",
-        )
-        for verdict in _ORDER
-        if report.counts[verdict]
-    ]
-    return tag("form", *boxes, class_="filter", hidden=True)
+def _area(
+    report: Report, area: str, results: Sequence[Result], opened: Collection[str]
+) -> Iterator[Markup]:
+    """What is wrong first; the rest is folded, by its verdict."""
+    yield tag("h3", area)
+    for verdict in _ORDER:
+        found = [result for result in results if result.verdict is verdict]
+        rows = [_result(report, result, result.key in opened) for result in found]
+        if verdict in _LOUD:
+            yield from rows
+        elif rows:
+            sign = tag("span", _SIGNS[verdict], class_="sign", aria_hidden="true")
+            summary = tag("summary", sign, f"{len(rows)} {verdict}")
+            yield tag("details", summary, *rows, class_=f"rest {verdict}")
 
 
 def _result(report: Report, result: Result, opened: bool) -> Markup:
@@ -206,8 +211,9 @@ def _result(report: Report, result: Result, opened: bool) -> Markup:
         tag("span", _SIGNS[result.verdict], class_="sign", title=str(result.verdict)),
         tag(
             "span",
-            tag("span", about.title, class_="title"),
+            tag("span", prose(about.title), class_="title"),
             tag("code", result.key),
+            *_gist(result),
             class_="what",
         ),
         tag("span", when(result.seconds), class_="time"),
@@ -216,11 +222,20 @@ def _result(report: Report, result: Result, opened: bool) -> Markup:
         "details",
         summary,
         *_explained(report, result),
-        *(_finding(report, result, finding) for finding in result.findings),
+        *(_findings(report, result, group) for group in _grouped(result.findings)),
         open=opened,
         class_=f"check {result.verdict}",
-        data_verdict=str(result.verdict),
     )
+
+
+def _gist(result: Result) -> Iterator[Markup]:
+    """What is wrong, in a few words: seen without unfolding."""
+    if not result.findings:
+        return
+    first = result.findings[0].message
+    short = first if len(first) <= _GIST else first[:_GIST] + "…"
+    more = len(result.findings) - 1 + result.findings_left_out
+    yield tag("span", short + (f" (and {more} more)" if more else ""), class_="gist")
 
 
 def _explained(report: Report, result: Result) -> Iterator[Markup]:
@@ -236,7 +251,8 @@ def _explained(report: Report, result: Result) -> Iterator[Markup]:
         ]
         yield tag("dl", *rows)
     if about.breaks and result.findings:
-        effects = [tag("li", tag("b", name), f": {what}") for name, what in about.breaks.items()]
+        breaks = about.breaks.items()
+        effects = [tag("li", tag("b", name), ": ", prose(what)) for name, what in breaks]
         yield tag("ul", *effects, class_="breaks")
     facts: list[str] = [f"Severity: {about.severity}."]
     if about.source.startswith(("https://", "http://")):
@@ -247,20 +263,31 @@ def _explained(report: Report, result: Result) -> Iterator[Markup]:
         yield tag("p", f"{result.findings_left_out} more findings are not shown.")
 
 
-def _finding(report: Report, result: Result, finding: Finding) -> Markup:
-    recording = finding.recording
-    parts: list[Markup] = [tag("p", finding.message, class_="message")]
-    if recording is not None:
-        if item := of_item(recording, finding.item):
+def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Those that one exchange shows together."""
+    groups: dict[int, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        key = -1 - number if finding.recording is None else id(finding.recording)
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
+
+
+def _findings(report: Report, result: Result, findings: Sequence[Finding]) -> Markup:
+    parts: list[Markup] = []
+    for finding in findings:
+        parts.append(tag("p", finding.message, class_="message"))
+        if finding.recording is not None and (item := of_item(finding.recording, finding.item)):
             parts += [tag("h4", f"Item {finding.item}"), _block(item)]
+    if (recording := findings[0].recording) is not None:
         if recording.items:
-            parts.append(timeline(recording, finding.item))
+            numbers = {each.item for each in findings if each.item is not None}
+            parts.append(timeline(recording, numbers))
         parts.append(_folded("Request", request(recording)))
         parts.append(_folded("Answer", answer(recording)))
         if command := curl(recording):
             start = preparation(report)
             parts.append(_folded("curl", f"{start} &\n{command}" if start else command))
-    parts.append(_folded("pytest", snippet(report, result, finding)))
+    parts.append(_folded("pytest", snippet(report, result, findings[0])))
     return tag("div", *parts, class_="finding")
 
 

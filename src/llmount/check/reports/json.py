@@ -225,4 +225,6 @@ def _read_headers(found: Iterable[Sequence[str]]) -> list[tuple[str, str]]:
 
 
 def _read_bytes(found: Mapping[str, str]) -> bytes:
-    return found["text"].encode() if "text" in found else base64.b64decode(found["base64"])
+    if "text" in found:
+        return found["text"].encode()
+    return base64.b64decode(found["base64"], validate=True)

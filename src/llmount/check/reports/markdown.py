@@ -55,7 +55,7 @@ def _report(report: Report) -> Iterator[str]:
         yield "| client | state | because of |"
         yield "|---|---|---|"
         for each in ready:
-            why = ", ".join(_code(trouble.result.key) for trouble in each.troubles)
+            why = ", ".join(map(_code, each.causes))
             yield f"| {_text(each.client)} | {_STATES[each.state]} | {why} |"
         yield ""
 
@@ -82,8 +82,9 @@ def _failure(report: Report, result: Result) -> Iterator[str]:
     source = f" ([source]({about.source}))" if about.source else ""
     yield f"{_text(about.title)}.{source}"
     yield ""
-    for finding in result.findings[1:]:
-        yield f"- {_text(finding.message)}"
+    messages = dict.fromkeys(finding.message for finding in result.findings)
+    for message in list(messages)[1:]:
+        yield f"- {_text(message)}"
     for client, effect in about.breaks.items():
         yield f"- {_text(client)}: {_text(effect)}"
     recording = result.findings[0].recording
@@ -100,7 +101,7 @@ def _text(text: str) -> str:
     line = " ".join(printable(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # Also no mention of a person and no link to an issue.
-    return re.sub(r"([\\`*_{}\[\]|~@#])", lambda match: f"&#{ord(match[1])};", line)
+    return re.sub(r"([\\`*_\[\]|~@#])", lambda match: f"&#{ord(match[1])};", line)
 
 
 def _code(text: str) -> str:

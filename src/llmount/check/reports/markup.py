@@ -6,7 +6,7 @@ from html import escape
 
 from .wording import printable
 
-__all__ = ["Markup", "joined", "tag"]
+__all__ = ["Markup", "joined", "prose", "tag"]
 
 
 class Markup(str):
@@ -32,6 +32,14 @@ def tag(name: str, *children: str, **attributes: str | float | bool | None) -> M
 def joined(*children: str) -> Markup:
     """The children one after the other."""
     return Markup("".join(map(_escaped, children)))
+
+
+def prose(text: str) -> Markup:
+    """A text in which backticks stand around code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return joined(text)
+    return joined(*(tag("code", part) if n % 2 else part for n, part in enumerate(parts)))
 
 
 def _escaped(child: str) -> str:

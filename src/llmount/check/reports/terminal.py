@@ -1,19 +1,16 @@
-"""What is told on a terminal: how far it is, and what was found."""
+"""What was found, told on a terminal."""
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TextIO
 
-from ..detect import Found
-from ..readiness import State, capabilities, clients
-from ..run import Task
+from ..readiness import Readiness, State, capabilities, clients
 from ..verdict import Report, Result, Verdict
 from .wording import headline, label, printable
 
-__all__ = ["Paint", "Watch", "painting", "summary"]
+__all__ = ["Paint", "painting", "summary"]
 
 Paint = Callable[[str, str], str]
 """A text in a colour."""
@@ -32,8 +29,15 @@ _STATES: Final = {
     State.DEGRADED: "yellow",
     State.BREAKS: "red",
 }
+_WORDS: Final = {
+    State.OK: "OK",
+    State.UNKNOWN: "not all could be checked",
+    State.DEGRADED: "works, but minds",
+    State.BREAKS: "breaks on",
+}
 _WIDTH: Final = 100
-_BAR: Final = 24
+_NAMED: Final = 3
+"""Checks that are named, of those that were not made for one reason."""
 
 
 def painting(stream: TextIO, environment: Mapping[str, str]) -> Paint:
@@ -42,55 +46,6 @@ def painting(stream: TextIO, environment: Mapping[str, str]) -> Paint:
     if not (wanted and stream.isatty()):
         return lambda colour, text: text
     return lambda colour, text: f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
-
-
-class Watch:
-    """Tells how far a run is: a line that moves on a terminal, a line each tenth elsewhere."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._moves = stream.isatty()
-        self._total = self._done = self._failed = 0
-        self._told = 0
-
-    def contract(self, found: Found, model: str, count: int) -> None:
-        self._clear()
-        self._total, self._done, self._failed, self._told = count, 0, 0, 0
-        where = found.mount or "/"
-        told = f"Checking {found.contract} at {where} with the model {model}: {count} checks"
-        print(printable(told), file=self._stream, flush=True)
-
-    def begun(self, task: Task) -> None:
-        if self._moves:
-            self._bar(task.check.id)
-
-    def done(self, task: Task, result: Result | None) -> None:
-        self._done += 1
-        self._failed += result is not None and result.verdict is Verdict.FAIL
-        if self._moves:
-            self._bar(task.check.id)
-            return
-        tenth = 10 * self._done // max(self._total, 1)
-        if tenth > self._told:
-            self._told = tenth
-            failed = f", {self._failed} failed" if self._failed else ""
-            print(f"  {self._done}/{self._total}{failed}", file=self._stream, flush=True)
-
-    def close(self) -> None:
-        self._clear()
-
-    def _bar(self, doing: str) -> None:
-        width = shutil.get_terminal_size().columns
-        blocks = "█" * (_BAR * self._done // max(self._total, 1))
-        failed = f"{self._failed} failed  " if self._failed else ""
-        line = f"  {blocks:░<{_BAR}} {self._done}/{self._total}  {failed}{doing}"
-        self._stream.write(f"\r\x1b[K{line[: width - 1]}")
-        self._stream.flush()
-
-    def _clear(self) -> None:
-        if self._moves:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
 
 
 def summary(reports: Sequence[Report], paint: Paint, *, width: int = _WIDTH) -> str:
@@ -106,15 +61,13 @@ def _report(report: Report, paint: Paint, width: int) -> Iterator[str]:
         yield from _result(report, result, paint, width)
     for key in report.stale:
         yield f"{paint('red', 'STALE')} {key}: the baseline accepts it, but it does not fail"
-    told = report.failed or report.stale or report.crashed or report.of(Verdict.WARN)
-    yield from [""] if told else []
+    yield from _not_made(report, paint, width)
+    told = [result for result in report.results if result.verdict is not Verdict.PASS]
+    yield from [""] if told or report.stale else []
     yield from _capabilities(report, paint)
     if ready := clients(report):
         yield ""
-        for each in ready:
-            state = paint(_STATES[each.state], f"{each.state}")
-            why = ", ".join(dict.fromkeys(trouble.result.check for trouble in each.troubles))
-            yield printable(f"  {each.client}: ") + state + (f" on {why}" if why else "")
+        yield from _clients(ready, paint)
     yield ""
     conforms = report.conforms and not report.crashed
     sentence = headline(report)
@@ -125,6 +78,32 @@ def _report(report: Report, paint: Paint, width: int) -> Iterator[str]:
     yield f"{counts}{known} in {report.seconds:.1f} s, profile {report.profile}."
     if report.also:
         yield f"It also speaks {', '.join(report.also)}: name them with --contract."
+
+
+def _not_made(report: Report, paint: Paint, width: int) -> Iterator[str]:
+    """The checks that said nothing, by the reason."""
+    reasons: dict[tuple[Verdict, str], list[str]] = {}
+    for verdict in (Verdict.UNSUPPORTED, Verdict.SKIP):
+        for result in report.of(verdict):
+            if not result.crashed:
+                reasons.setdefault((verdict, result.reason), []).append(label(result))
+    for (verdict, reason), checks in reasons.items():
+        names = ", ".join(checks[:_NAMED]) + (", …" if len(checks) > _NAMED else "")
+        why = textwrap.shorten(printable(reason), width, placeholder="…")
+        for line in (f"{verdict} {names}", f"     {why}"):
+            yield paint("grey", line)
+
+
+def _clients(ready: Sequence[Readiness], paint: Paint) -> Iterator[str]:
+    """A line for each that has trouble, one for all of the same state that have none."""
+    for each in ready:
+        if each.causes:
+            state = paint(_STATES[each.state], _WORDS[each.state])
+            yield printable(f"  {each.client}: ") + f"{state} {', '.join(each.causes)}"
+    for state in State:
+        names = ", ".join(each.client for each in ready if each.state is state and not each.causes)
+        if names:
+            yield printable(f"  {names}: ") + paint(_STATES[state], _WORDS[state])
 
 
 def _result(report: Report, result: Result, paint: Paint, width: int) -> Iterator[str]:

@@ -29,8 +29,13 @@ def headline(report: Report) -> str:
         return f"{_count(len(report.crashed), 'check')} of the tester itself went wrong"
     if failed:
         return f"{report.target} breaks {report.contract} in {_count(failed, 'check')}"
+    accepted = sum(result.accepted for result in report.results)
+    known = f"breaks {report.contract} in {_count(accepted, 'check')} that the baseline accepts"
     if report.stale:
-        return f"{report.target} conforms, but the baseline has entries that are stale"
+        does = known if accepted else "conforms"
+        return f"{report.target} {does}, but the baseline has entries that are stale"
+    if accepted:
+        return f"{report.target} {known}"
     if not report.counts[Verdict.PASS]:
         return f"{report.target} was not checked: nothing could be"
     return f"{report.target} conforms to {report.contract}"
