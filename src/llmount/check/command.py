@@ -72,13 +72,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         metavar="CHECK",
-        help="make only these checks: an id, an area, or a pattern such as 'stream.*'; may be "
-        "given several times",
+        help="make only these checks: an id, an area, or a pattern such as 'stream.*'; several "
+        "with commas, or given several times",
         **several,
     )
-    parser.add_argument(
-        "--skip", metavar="CHECK", help="do not make these; may be given several times", **several
-    )
+    parser.add_argument("--skip", metavar="CHECK", help="do not make these, likewise", **several)
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="of all that is random; default: 1"
     )
@@ -205,14 +203,18 @@ def _options(options: argparse.Namespace, environment: Mapping[str, str]) -> Opt
         model=options.model,
         headers=headers,
         profile=Profile(options.profile),
-        only=options.only,
-        skip=options.skip,
+        only=_separated(options.only),
+        skip=_separated(options.skip),
         seed=options.seed,
         max_time=options.max_time,
         workers=options.workers,
         timeout=options.timeout,
         baseline=Baseline.read(options.baseline) if options.baseline else Baseline(),
     )
+
+
+def _separated(words: Sequence[str]) -> list[str]:
+    return [each for word in words for each in word.split(",") if each]
 
 
 # Checking
