@@ -190,6 +190,21 @@ async def test_a_key_that_is_refused_in_other_words_is_found() -> None:
     assert found["no-key"].verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize(("status", "name"), [(500, "key-fault"), (200, "key-success")])
+async def test_a_key_that_is_refused_as_if_by_chance_is_found(status: int, name: str) -> None:
+    inner = keyed()
+    broken = wrapped(
+        inner,
+        before=lambda scope, body: (
+            None if header(scope, b"authorization").endswith(KEY.encode()) else (status, REFUSAL)
+        ),
+    )
+    found = await keys(broken)
+    assert found[name].verdict is Verdict.FAIL
+    assert found["no-key"].verdict is Verdict.PASS
+    assert found["wrong-key"].verdict is Verdict.PASS
+
+
 # Several clients
 
 
@@ -226,6 +241,32 @@ async def test_how_a_crowd_is_refused_is_looked_at(
     checks = ("robustness.many*", "robustness.retry-after")
     results = await checked(crowded(status, content), "chat/responses", *checks)
     assert set(failed(results)) == fails, told(results)
+
+
+async def test_answers_that_go_to_other_clients_are_found() -> None:
+    inner = chat_app(EchoBackend())
+    inside, last = [0], [b""]
+
+    async def broken(scope: Scope, receive: Any, send: Any) -> None:
+        async def sent(message: Scope) -> None:
+            message["headers"] = [
+                each for each in message.get("headers", ()) if each[0] != b"content-length"
+            ]
+            if message.get("body"):
+                swapped = last[0] if inside[0] > 1 else b""
+                last[0], message["body"] = message["body"], swapped or message["body"]
+            await send(message)
+
+        inside[0] += 1
+        try:
+            # So that all of a crowd have come before one of them is answered.
+            await anyio.sleep(0.1)
+            await inner(scope, receive, sent)
+        finally:
+            inside[0] -= 1
+
+    results = await checked(broken, "chat/openai", "robustness.crossed")
+    assert failed(results) == ["robustness.crossed"] * 2, told(results)
 
 
 async def test_streams_that_are_mixed_are_found() -> None:

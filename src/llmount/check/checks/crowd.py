@@ -22,6 +22,17 @@ _MANY: Final = 8
 _PAUSE: Final = 1.0
 _SECONDS: Final = 90.0
 
+_QUESTIONS: Final = (
+    "Name three colours.",
+    "Count from one to five, in words.",
+    "Which animals live in the sea?",
+    "What is the capital of France?",
+    "Say good morning to Peter.",
+    "How do I boil an egg?",
+)
+_ROUNDS: Final = 2
+_FEWEST_CROSSED: Final = 2
+
 
 async def _crowd(probe: Probe) -> Sequence[Recording]:
     """What several clients get at once, half of them streams where there are both forms."""
@@ -122,6 +133,51 @@ async def mixed(probe: Probe) -> None:
         for id in ids:
             if owners.setdefault(id, recording) is not recording:
                 probe.found(f"the answer {id} is in two streams", recording)
+
+
+@check(
+    "robustness.crossed",
+    "Of several clients at once, each gets the answer to its own question",
+    alone=True,
+    source=_SOURCE,
+)
+async def crossed(probe: Probe) -> None:
+    asks = [formed(probe, Ask(text=each, max_tokens=16), stream=False) for each in _QUESTIONS]
+    own = [(await probe.said(ask)).text for ask in asks]
+    if len({*own}) < len(own):
+        raise Skip("the server answers different questions alike")
+    for _ in range(_ROUNDS):
+        answers = await _at_once(probe, asks)
+        # A model may well say something else than before, but hardly what it said to another.
+        strange = [
+            recording
+            for number, recording in enumerate(answers)
+            if (text := _text(probe, recording)) != own[number] and text in own
+        ]
+        if len(strange) < _FEWEST_CROSSED:
+            return
+    for recording in strange:
+        probe.found("it is the answer to the question of another client", recording)
+
+
+async def _at_once(probe: Probe, asks: Sequence[Ask]) -> list[Recording]:
+    """The answers, in the order of the questions."""
+    found: dict[int, Recording] = {}
+
+    async def ask(number: int) -> None:
+        found[number] = await probe.ask(asks[number], fresh=True)
+
+    async with anyio.create_task_group() as group:
+        for number in range(len(asks)):
+            group.start_soon(ask, number)
+    return [found[number] for number in range(len(asks))]
+
+
+def _text(probe: Probe, recording: Recording) -> str:
+    """What an answer says; "" if it is none."""
+    if recording.status != 200 or recording.fault:
+        return ""
+    return probe.read(recording).text
 
 
 @check(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from ..clients import breaks
 from ..probe import Inapplicable, Probe
 from ..recording import Recording
@@ -52,7 +54,7 @@ def _replaced(value: str, key: str) -> str:
 @check("robustness.no-key", "A request without a key is refused", source=_SOURCE)
 async def no_key(probe: Probe) -> None:
     recording = await _sent(probe, None)
-    if _accepted(recording):
+    if _accepted(probe, recording):
         if not probe.operation.secured:
             raise Inapplicable
         probe.found(f"it is not: {probe.told(recording)}", recording)
@@ -61,22 +63,30 @@ async def no_key(probe: Probe) -> None:
 @check("robustness.wrong-key", "A request with a wrong key is refused", source=_SOURCE)
 async def wrong_key(probe: Probe) -> None:
     recording = await _sent(probe, _WRONG)
-    if not _accepted(recording):
+    if not _accepted(probe, recording):
         return
     # Whoever gives a key to a server that wants none has done nothing wrong.
-    if _accepted(await _sent(probe, None)) and not probe.operation.secured:
+    if _accepted(probe, await _sent(probe, None)) and not probe.operation.secured:
         raise Inapplicable
     probe.found(f"it is not: {probe.told(recording)}", recording)
 
 
-def _accepted(recording: Recording) -> bool:
-    return recording.status is not None and recording.status < 400
+def _accepted(probe: Probe, recording: Recording) -> bool:
+    return recording.status is not None and recording.status < 400 and not _reason(probe, recording)
+
+
+def _reason(probe: Probe, recording: Recording) -> str | None:
+    """The text of a refusal, where clients look for it."""
+    try:
+        return probe.api.error(recording.json)
+    except ValueError:
+        return None
 
 
 async def _refusals(probe: Probe) -> list[Recording]:
     """The refusals of no key, and of a wrong one. Raises `Inapplicable` without any."""
     found = [await _sent(probe, key) for key in (None, _WRONG)]
-    if not (refusals := [each for each in found if not _accepted(each)]):
+    if not (refusals := [each for each in found if not _accepted(probe, each)]):
         raise Inapplicable
     return refusals
 
@@ -93,6 +103,30 @@ async def key_status(probe: Probe) -> None:
             probe.found(f"it is {probe.told(recording)}", recording)
 
 
+def _never(first: int, last: int) -> Callable[[Probe], Awaitable[None]]:
+    async def judge(probe: Probe) -> None:
+        for recording in await _refusals(probe):
+            if first <= (recording.status or 0) <= last:
+                probe.found(f"it is {probe.told(recording)}", recording)
+
+    return judge
+
+
+check(
+    "robustness.key-fault",
+    "The refusal of a key is no failure of the server",
+    source=_SOURCE,
+    breaks=breaks("refused-with-500"),
+)(_never(500, 599))
+
+check(
+    "robustness.key-success",
+    "The refusal of a key is no success",
+    source=_SOURCE,
+    breaks=breaks("refused-with-200"),
+)(_never(200, 299))
+
+
 @check(
     "robustness.key-envelope",
     "The refusal of a key tells its reason where clients look for it",
@@ -101,9 +135,5 @@ async def key_status(probe: Probe) -> None:
 )
 async def key_envelope(probe: Probe) -> None:
     for recording in await _refusals(probe):
-        try:
-            message = probe.api.error(recording.json)
-        except ValueError:
-            message = None
-        if not message:
+        if not _reason(probe, recording):
             probe.found(f"there is no message: {probe.told(recording)}", recording)
