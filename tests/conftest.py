@@ -11,6 +11,16 @@ from .held import held
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "breaks_documents: an app is to answer what it must not")
+    config.addinivalue_line("markers", "one_loop: takes long, and is the same on every event loop")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not _is_repetition(item)]
+
+
+def _is_repetition(item: pytest.Item) -> bool:
+    loop = getattr(item, "callspec", None) and item.callspec.params.get("anyio_backend")
+    return loop == "trio" and item.get_closest_marker("one_loop") is not None
 
 
 @pytest.fixture(scope="session")

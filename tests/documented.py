@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, generate_app
 from llmount.app import App
 from llmount.backends.speech import ScriptedSpeechBackend, ScriptedTranscriptionBackend
-from llmount.contract import Contract, Operation
+from llmount.contract import Contract, Operation, names
 from llmount.types import Backend
 
-__all__ = ["MODELS", "SERVED", "app", "bodies", "carriers", "named", "operations", "resolve"]
+__all__ = [
+    "MODELS",
+    "SERVED",
+    "app",
+    "bodies",
+    "carriers",
+    "credentials",
+    "named",
+    "operations",
+    "path_of",
+    "resolve",
+]
+
+_KEY = "a-good-key"
 
 SERVED = ("ai/geenii", "chat/openai", "generate/ollama")
-"""The dialects that are tested in depth, one of each family."""
+"""The dialects whose app draws as well, one of each family."""
 
 MODELS: Mapping[str, Sequence[str]] = {
     "generate": ["echo"],
@@ -26,7 +40,7 @@ MODELS: Mapping[str, Sequence[str]] = {
 
 def operations(*, with_body: bool = False) -> Iterator[tuple[str, str]]:
     """Document and id of every operation, or of those that take a body."""
-    for name in SERVED:
+    for name in names():
         for operation in Contract.load(name).operations.values():
             if operation.body is not None or not with_body:
                 yield name, operation.id
@@ -38,6 +52,8 @@ def app(name: str, backend: Backend | None = None, **options: Any) -> App:
     family, _, dialect = name.partition("/")
     backend = backend or EchoBackend(models=named(name))
     options["dialect"] = dialect
+    if credentials(name):
+        options.setdefault("keys", [_KEY])
     match family:
         case "generate":
             if name in SERVED:
@@ -55,6 +71,17 @@ def app(name: str, backend: Backend | None = None, **options: Any) -> App:
         transcription={"whisper": ScriptedTranscriptionBackend(["whisper-1:latest"])},
         **options,
     )
+
+
+def credentials(name: str) -> dict[str, str]:
+    """The headers that the app of the document wants to see; none where it has no keys."""
+    secured = any(each.secured for each in Contract.load(name).operations.values())
+    return {"authorization": f"Bearer {_KEY}"} if secured else {}
+
+
+def path_of(operation: Operation) -> str:
+    """The operation's path, its parameters filled in with the name of a model."""
+    return re.sub("{[a-z]+}", "echo", operation.path)
 
 
 def bodies(name: str, operation: Operation) -> list[Any]:

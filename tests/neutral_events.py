@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from llmount.dialects.logprobs import LEAST
 from llmount.jsontext import dumps, loads
 from llmount.types import (
     Event,
@@ -33,7 +34,7 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=4,
 )
-_logprob = st.floats(max_value=0, allow_infinity=False)
+_logprob = st.floats(LEAST, 0)
 _bytes = st.none() | st.binary(min_size=1, max_size=4)
 _tokens = st.builds(
     TokenLogprob,

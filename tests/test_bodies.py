@@ -17,12 +17,12 @@ import pytest
 
 from llmount import EchoBackend, generate_app
 from llmount.app import MAX_BODY, App
-from llmount.contract import Contract, Operation
+from llmount.contract import Contract, Operation, names
 from llmount.decoding import MAX_DEPTH
 from llmount.streaming import Message
 from llmount.testing.transport import ASGITransport
 from tests import documented
-from tests.documented import MODELS, SERVED, bodies, operations
+from tests.documented import MODELS, bodies, credentials, operations, path_of
 from tests.mounting.servers import SECONDS, serving
 
 MEBIBYTE = 1024 * 1024
@@ -50,9 +50,9 @@ async def post(name: str, operation_id: str, content: bytes, **options: Any) -> 
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             response = await client.request(
                 operation.method,
-                operation.path,
+                path_of(operation),
                 content=content,
-                headers={"content-type": "application/json"},
+                headers={"content-type": "application/json", **credentials(name)},
             )
     hold(operation, response)
     return response
@@ -190,16 +190,20 @@ async def test_a_duration_of_many_pieces_is_read_in_one_go() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("name", "operation_id"), list(operations()))
 async def test_another_method_is_refused_and_told_which(name: str, operation_id: str) -> None:
-    operation = Contract.load(name).operations[operation_id]
-    path = operation.path.replace("{model}", "echo")
+    contract = Contract.load(name)
+    operation = contract.operations[operation_id]
+    path = path_of(operation)
+    methods = {each.method for each in contract.operations.values() if path_of(each) == path}
+    if "GET" in methods:
+        methods.add("HEAD")
     transport = ASGITransport(app(name, check_answers=True))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"):
-            if method == operation.method or (method, operation.method) == ("HEAD", "GET"):
+            if method in methods:
                 continue
-            response = await client.request(method, path, content=b"{}")
+            response = await client.request(method, path, content=b"{}", headers=credentials(name))
             assert response.status_code == 405
-            assert operation.method in response.headers["allow"].split(", ")
+            assert set(response.headers["allow"].split(", ")) == methods
             text = "text/plain" in response.headers["content-type"]
             media = operation.media(405, text=text)
             assert media is not None
@@ -222,9 +226,9 @@ async def test_another_media_type_is_refused_where_the_document_says_so(
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         response = await client.request(
             operation.method,
-            operation.path,
+            path_of(operation),
             content=json.dumps(minimal(name, operation_id)),
-            headers={"content-type": media_type},
+            headers={"content-type": media_type, **credentials(name)},
         )
     assert response.status_code == (200 if "*/*" in operation.accepts else 415)
     hold(operation, response)
@@ -239,8 +243,8 @@ def wide(name: str, operation_id: str, size: int) -> bytes:
     return f'{body}{"x" * (size - len(body) - 2)}"}}'.encode()
 
 
-async def send(app: App, operation: Operation, pieces: Iterable[bytes]) -> list[Message]:
-    """What the app sends for a body in these pieces."""
+async def send(name: str, app: App, operation: Operation, pieces: Iterable[bytes]) -> list[Message]:
+    """What the document's app sends for a body in these pieces."""
     sent: list[Message] = []
     messages: Iterator[Message] = itertools.chain(
         ({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
@@ -256,7 +260,13 @@ async def send(app: App, operation: Operation, pieces: Iterable[bytes]) -> list[
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": operation.method, "path": operation.path, "headers": []}
+    headers = [(key.encode(), value.encode()) for key, value in credentials(name).items()]
+    scope = {
+        "type": "http",
+        "method": operation.method,
+        "path": path_of(operation),
+        "headers": [(b"content-type", b"application/json"), *headers],
+    }
     with anyio.fail_after(SECONDS):
         await app(scope, receive, keep)
     return sent
@@ -272,7 +282,7 @@ async def test_a_body_may_be_as_large_as_the_limit(name: str, operation_id: str)
         assert response.status_code == status
         small = app(name, max_body=limit)
         pieces = (content[start : start + 999] for start in range(0, len(content), 999))
-        start = (await send(small, operation, pieces))[0]
+        start = (await send(name, small, operation, pieces))[0]
         assert start["status"] == status
 
 
@@ -287,7 +297,7 @@ async def test_a_body_of_64_MiB_costs_no_more_than_the_limit(
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        sent = await send(small, operation, (bytes(64 * 1024) for _ in range(1024)))
+        sent = await send(name, small, operation, (bytes(64 * 1024) for _ in range(1024)))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -299,12 +309,15 @@ async def test_a_body_of_64_MiB_costs_no_more_than_the_limit(
     assert peak - before < limit + MEBIBYTE
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
 def test_a_client_that_sends_64_MiB_gets_its_answer(name: str, chunked: bool) -> None:
     operation = next(o for o in Contract.load(name).operations.values() if o.body is not None)
     piece = b"x" * MEBIBYTE
-    head = f"{operation.method} {operation.path} HTTP/1.1\r\nHost: server\r\nConnection: close\r\n"
+    json_type = {"content-type": "application/json"}
+    sent = {"host": "server", "connection": "close", **json_type, **credentials(name)}
+    head = f"{operation.method} {path_of(operation)} HTTP/1.1\r\n"
+    head += "".join(f"{key}: {value}\r\n" for key, value in sent.items())
     with serving(app(name)) as address, socket.create_connection(address, SECONDS) as client:
         if chunked:
             client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())

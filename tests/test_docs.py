@@ -5,14 +5,18 @@ How blocks are written is told in `tests/pages.py`.
 
 from __future__ import annotations
 
+import ast
+import importlib
+import itertools
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+import llmount
 from llmount import EchoBackend, errors
 from llmount.contract import Contract
 from llmount.dialects import DIALECTS
@@ -138,6 +142,41 @@ def test_every_option_of_serve_is_explained() -> None:
 
     for option in sorted(set(re.findall(r"--[a-z-]+", told)) - {"--help"}):
         assert f"`{option}" in page, option
+
+
+def referred() -> set[int]:
+    """What the reference shows, by identity."""
+    page = (DOCS / "reference.md").read_text(encoding="utf-8")
+    shown = set()
+    for found in re.finditer(r"^::: ([\w.]+)\n(?:    .*\n)*", page, re.MULTILINE):
+        module = importlib.import_module(found[1])
+        members = re.search(r"members: \[(.*)\]", found[0])
+        names = members[1].split(", ") if members else module.__all__
+        shown |= {id(getattr(module, name)) for name in names}
+    return shown
+
+
+def imported() -> Iterator[tuple[str, str]]:
+    """The modules and names that the package offers, or that pages and examples import."""
+    yield from (("llmount", name) for name in llmount.__all__ if name != "__version__")
+    texts = [
+        block.text for page in PAGES for block in blocks_of(page) if block.language == "python"
+    ]
+    texts += [file.read_text("utf-8") for file in (ROOT / "examples").rglob("*.py")]
+    for node in itertools.chain.from_iterable(ast.walk(ast.parse(text)) for text in texts):
+        if isinstance(node, ast.ImportFrom) and re.match(r"(pytest_)?llmount\b", node.module or ""):
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def test_the_reference_has_every_name_that_is_offered_or_shown() -> None:
+    shown = referred()
+
+    lacking = {
+        f"{module}.{name}"
+        for module, name in imported()
+        if id(getattr(importlib.import_module(module), name)) not in shown
+    }
+    assert not lacking
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from llmount.contract import Contract, names
 from llmount.errors import Violation
 from llmount.testing.transport import ASGITransport
 from llmount.validation import Engine, Schema, show
-from tests.documented import app, bodies, operations
+from tests.documented import app, bodies, credentials, operations, path_of
 
 MEGABYTE = 1_000_000
 ENGINES: list[Engine] = ["jsonschema-rs", "jsonschema"]
@@ -127,6 +127,36 @@ def test_the_first_fault_is_the_first_in_the_body() -> None:
 
 engines = pytest.mark.parametrize("engine", ENGINES)
 
+CHUNK = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["object", "id"],
+    "properties": {
+        "object": {"const": "chunk"},
+        "id": {"type": "string"},
+        "n": {"enum": [1, 2]},
+        "in": {"items": {"properties": {"n": {"enum": [1, 2]}}}},
+    },
+}
+ERROR = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "object", "properties": {"message": {"type": "string"}}},
+    },
+}
+EITHER = {"anyOf": [{"const": "end"}, CHUNK, ERROR]}
+PARTS = {
+    "oneOf": [
+        {
+            "required": ["type", name],
+            "properties": {"type": {"const": kind}, name: {"type": "string"}},
+        }
+        for kind, name in (("text", "text"), ("image", "url"))
+    ]
+}
+
 FAULTS: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string"}, 5, "the body must be of type string"),
     ({"type": ["string", "null"]}, 5, "the body must be of type null or string"),
@@ -161,6 +191,17 @@ FAULTS: list[tuple[dict[str, Any], Any, str]] = [
         "a.b must be of type null",
     ),
     ({"properties": {"1": {"items": {"type": "null"}}}}, {"1": [0]}, "1[0] must be of type null"),
+    (EITHER, {"object": "text", "id": "1", "n": 1}, "object must be chunk"),
+    (EITHER, {"object": "chunk", "id": "1", "n": "x"}, "n must be one of 1 or 2"),
+    (EITHER, {"object": "chunk", "id": "1", "in": [{"n": 3}]}, "in[0].n must be one of 1 or 2"),
+    (EITHER, {"object": "chunk"}, "id is required"),
+    (EITHER, {"error": 5}, "error must be of type object"),
+    (EITHER, {"error": {"message": 5}}, "error.message must be of type string"),
+    (EITHER, {}, "error is required"),
+    (EITHER, 5, "the body must be end"),
+    (PARTS, {"type": "image", "text": 1}, "url is required"),
+    (PARTS, {"type": "text", "url": ""}, "text is required"),
+    (PARTS, {"type": "image", "url": 1}, "url must be of type string"),
 ]
 
 
@@ -282,13 +323,14 @@ async def test_a_request_is_never_answered_with_all_of_itself(name: str, operati
     operation = Contract.load(name).operations[operation_id]
     assert operation.body is not None
     served = app(name)
-    async with httpx.AsyncClient(transport=ASGITransport(served)) as client:
+    transport = ASGITransport(served)
+    async with httpx.AsyncClient(transport=transport, headers=credentials(name)) as client:
         for example in bodies(name, operation):
             for field, large in itertools.product(example, LARGE_VALUES):
                 body = {**example, field: large}
                 if operation.body.is_valid(body) and field not in ("model", "name"):
                     continue
-                url = "http://server" + operation.path
+                url = "http://server" + path_of(operation)
                 response = await client.request(operation.method, url, json=body)
                 assert response.status_code < 500
                 assert len(response.content) < 10_000, (field, response.content[:300])

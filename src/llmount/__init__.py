@@ -6,7 +6,8 @@
 
 `generate_app`, `chat_app` and `ai_app` make the three families' apps, `gateway` puts
 several of them under one root. A backend is anything with `generate` and `models`:
-see `llmount.types.Backend`.
+see `llmount.types.Backend`. Here are the backends that need nothing but this package; those
+for other servers and for engines are imported from `llmount.backends`, each from its file.
 """
 
 from .access import KeysRequired, Limits
@@ -14,6 +15,7 @@ from .app import App, ContractMismatch, ai_app, chat_app, gateway, generate_app
 from .backends.echo import EchoBackend
 from .backends.function import FunctionBackend, backend
 from .backends.images import ScriptedImageBackend
+from .backends.pool import PoolBackend
 from .backends.routing import RoutingBackend
 from .backends.speech import ScriptedSpeechBackend, ScriptedTranscriptionBackend
 from .contract import Contract
@@ -26,6 +28,7 @@ __all__ = [
     "FunctionBackend",
     "KeysRequired",
     "Limits",
+    "PoolBackend",
     "RoutingBackend",
     "ScriptedImageBackend",
     "ScriptedSpeechBackend",

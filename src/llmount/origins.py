@@ -4,6 +4,9 @@ Any page that a browser shows can send requests to localhost, or to a name of it
 it makes lead there. What Ollama does about it is done here around any ASGI app: pages of
 other origins are refused, and where the server listens on the loopback interface only, so are
 requests for hosts elsewhere. A host application that has middleware for this needs none of it.
+
+What is answered here never reaches the app. So it has no `Allow`, which Ollama sends there,
+too: only the app knows its methods, and a preflight would count as a request.
 """
 
 from __future__ import annotations

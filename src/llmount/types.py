@@ -189,7 +189,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token's natural logarithm of probability; `top` are the likeliest alternatives."""
+    """A token's natural logarithm of probability, minus infinity for none at all; `top` are
+    the likeliest alternatives."""
 
     token: str
     logprob: float

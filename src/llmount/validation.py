@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .errors import Violation
 from .types import JSON
@@ -21,7 +21,9 @@ try:
 except ImportError:  # pragma: no cover - no wheel for this platform
     jsonschema_rs = None  # type: ignore[assignment]
 
-__all__ = ["Engine", "Schema", "describe", "likeliest", "show"]
+__all__ = ["Engine", "Fault", "Schema", "describe", "likeliest", "show"]
+
+E = TypeVar("E")
 
 Engine: TypeAlias = Literal["jsonschema-rs", "jsonschema"]
 
@@ -112,7 +114,7 @@ class _Fast:
     ) -> Violation:
         kind = error.kind
         if (branches := getattr(kind, "context", None)) and (
-            best := likeliest(branches, lambda e: (e.instance_path, e.kind.name))
+            best := likeliest(branches, _fault, len(error.instance_path))
         ):
             return self._violation(best, root, numbered)
         path, value = _walk(root, error, numbered)
@@ -120,22 +122,45 @@ class _Fast:
         return replace(describe(path, kind.name, kind.value, value), extra=extra)
 
 
-def likeliest(branches: Iterable[Sequence[Any]], facts: Any) -> Any:
-    """The first error of the alternative that the client most likely meant.
+class Fault(NamedTuple):
+    """What a library has against a value: at which depth in it, and by which keyword. Of
+    `additionalProperties`, members is how many are not allowed."""
 
-    An alternative that fails on its type or on a fixed value was not meant; among the
-    others the one that got deepest into the value was.
+    depth: int
+    keyword: str
+    members: int = 1
+
+
+def _fault(error: jsonschema_rs.ValidationError) -> Fault:
+    extra = len(getattr(error.kind, "unexpected", ()))
+    return Fault(len(error.instance_path), error.kind.name, extra or 1)
+
+
+def likeliest(branches: Iterable[Sequence[E]], fault: Callable[[E], Fault], depth: int) -> E | None:
+    """The first error of the alternative that was most likely meant by a value at this depth.
+
+    An alternative for another kind of value was not meant. Among the others the one was that
+    has the least against the value and its own members; then one whose fixed values it has;
+    then the one that got deepest into it.
     """
-    best, best_rank = None, (-1, -1)
+    best, best_rank = None, None
     for errors in branches:
         if not errors:
             continue
-        path, _ = facts(errors[0])
-        wrong_kind = any(facts(error)[1] in ("type", "const", "enum") for error in errors)
-        rank = (0 if wrong_kind else 1, len(path))
-        if rank > best_rank:
+        faults = [fault(error) for error in errors]
+        foreign = any(each.depth == depth and each.keyword in _KINDS for each in faults)
+        rank = (
+            not foreign,
+            0 if foreign else -sum(each.members for each in faults if each.depth <= depth + 1),
+            not any(each.keyword in _KINDS for each in faults),
+            faults[0].depth,
+        )
+        if best_rank is None or rank > best_rank:
             best, best_rank = errors[0], rank
     return best
+
+
+_KINDS = frozenset({"type", "const", "enum"})
 
 
 class _Numbered:

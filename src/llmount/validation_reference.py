@@ -12,7 +12,7 @@ from jsonschema.validators import Draft202012Validator, extend
 
 from .errors import Violation
 from .types import JSON
-from .validation import describe, likeliest
+from .validation import Fault, describe, likeliest
 
 __all__ = ["Reference"]
 
@@ -51,7 +51,7 @@ class Reference:
                 list(group)
                 for _, group in itertools.groupby(error.context, lambda e: e.schema_path[0])
             ]
-            best = likeliest(branches, lambda e: (list(e.absolute_path), str(e.validator)))
+            best = likeliest(branches, _fault, len(error.absolute_path))
             if best is not None:
                 return self._violation(best, root)
         keyword, expected = str(error.validator), error.validator_value
@@ -64,6 +64,14 @@ class Reference:
             # It judges a key, whose path is that of the object.
             keyword, value = "propertyNames", owner
         return describe(path, keyword, expected, value)
+
+
+def _fault(error: jsonschema.ValidationError) -> Fault:
+    keyword, members = str(error.validator), 1
+    if keyword == "additionalProperties" and isinstance(error.instance, dict):
+        known: Any = error.schema
+        members = len(error.instance.keys() - known.get("properties", {}).keys())
+    return Fault(len(error.absolute_path), keyword, members)
 
 
 def _at(value: JSON, path: Iterable[str | int]) -> JSON:

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from tests.pool_members import Scripted, Time
 from tests.upstream import OLLAMA_TAGS, serving, stalling
 
-from llmount import EchoBackend, RoutingBackend
+from llmount import EchoBackend, RoutingBackend, ai_app
 from llmount.backends.http import OllamaBackend
 from llmount.backends.listing import list_models, of_models
 from llmount.backends.pool import Member, PoolBackend
 from llmount.backends.routing import Route
 from llmount.errors import BackendTimeout, BackendUnavailable, ModelNotFound
+from llmount.testing.transport import ASGITransport
 from llmount.types import Model, Residency
 
 pytestmark = [
@@ -32,11 +34,14 @@ class Broken(EchoBackend):
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
+        self.failing = True
         self.asked = 0
 
     async def models(self) -> Sequence[Model]:
         self.asked += 1
-        raise self.error
+        if self.failing:
+            raise self.error
+        return await super().models()
 
 
 class Silent(Broken):
@@ -116,6 +121,28 @@ async def test_whoever_failed_rests_for_a_while(error: Exception) -> None:
     assert broken.asked == 2
 
 
+@pytest.mark.parametrize("error", [BackendUnavailable(), KeyError("a bug")], ids=repr)
+async def test_the_log_tells_once_that_it_is_gone_and_once_that_it_is_back(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = Time()
+    broken = Broken(error)
+    survey = of_models(rest=10, clock=time.clock)
+
+    for failing in (True, True, True, False, False, True):
+        time.now += 11
+        broken.failing = failing
+        listed = await survey.of(broken)
+        assert (listed is None) is failing
+
+    said = [record.getMessage().replace(repr(broken), "it") for record in caplog.records]
+    gone, back, gone_again = said
+    assert gone.startswith("it does not tell its models: ")
+    assert type(error).__name__ in gone
+    assert back == "it tells its models again"
+    assert gone_again == gone
+
+
 async def test_whoever_was_too_late_rests_too() -> None:
     silent = Silent()
     survey = of_models(timeout=0.02, clock=Time().clock)
@@ -134,6 +161,32 @@ async def test_cancelling_is_no_failure_of_a_backend() -> None:
             await survey.of(silent)
         assert scope.cancelled_caught
     assert silent.asked == 2
+
+
+async def test_a_gateway_leaves_a_dead_provider_alone_for_a_while() -> None:
+    dead = Broken(BackendTimeout())
+    transport = ASGITransport(ai_app({"dead": dead, "mine": EchoBackend()}))
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        for _ in range(3):
+            answer = await client.get("/models")
+            assert [each["provider"] for each in answer.json()] == ["mine"]
+
+    assert dead.asked == 1
+
+
+async def test_those_who_wait_together_read_of_a_failure_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    silent = Silent()
+    survey = of_models(timeout=0.02)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(survey.of, silent)
+
+    assert silent.asked == 3
+    assert len(caplog.records) == 1
 
 
 # Routes

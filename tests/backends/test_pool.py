@@ -53,6 +53,15 @@ def named(error: Exception) -> str:
 # Who is asked
 
 
+async def test_a_backend_is_a_member_as_it_is() -> None:
+    first, second = Scripted("first"), Scripted("second")
+
+    several = PoolBackend([Member(second, tier=1), first])
+
+    assert several.members == (Member(first), Member(second, tier=1))
+    assert await who_answers(several) == "first"
+
+
 async def test_a_pool_keeps_what_backends_promise() -> None:
     members = [Member(EchoBackend(delay=0.001)), Member(EchoBackend(delay=0.001), tier=1)]
 

@@ -11,7 +11,15 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from llmount import EchoBackend, ScriptedImageBackend, ai_app, chat_app, generate_app
+from llmount import (
+    EchoBackend,
+    ScriptedImageBackend,
+    ScriptedSpeechBackend,
+    ScriptedTranscriptionBackend,
+    ai_app,
+    chat_app,
+    generate_app,
+)
 from llmount.backends.echo import Step, echo
 from llmount.check.detect import capabilities, models
 from llmount.check.probe import Session
@@ -35,7 +43,14 @@ def _chat(dialect: str) -> App:
 
 OWN: Mapping[str, Callable[[], App]] = {
     "ai/geenii": lambda: ai_app(
-        {"echo": EchoBackend()}, images={"easel": ScriptedImageBackend(["easel"])}
+        {"echo": EchoBackend()},
+        images={"easel": ScriptedImageBackend(["easel"])},
+        speech={"tones": ScriptedSpeechBackend(["tones"])},
+        transcription={
+            "tones": ScriptedTranscriptionBackend(
+                ["tones"], translations={"de": {"Hello.": "Hallo."}}
+            )
+        },
     ),
     "chat/azure": lambda: _chat("azure"),
     "chat/codeinferflow": lambda: _chat("codeinferflow"),

@@ -15,7 +15,7 @@ from .breaking import Answer, Edit, altered, each, items, whole
 from .own import OWN, checked, edited, failed, told
 from .proving import proves
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 Content: TypeAlias = Callable[[bytes], bytes]
 

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from llmount import EchoBackend, chat_app, gateway, generate_app
 from llmount.check.detect import capabilities, detect, locate, models
+from llmount.check.inspection import CannotRun, Options, inspect
 from llmount.check.target import Target
 from llmount.jsontext import dumps_bytes
 
@@ -113,6 +114,21 @@ async def test_a_server_that_asks_for_a_key_shows_nothing_without_one() -> None:
         async with Target(url) as target:
             assert await detect(target) == []
             assert await locate(target, "chat/openai") == ""
+
+
+@pytest.mark.parametrize("contracts", [(), ("chat/openai",)])
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-wrong"}])
+async def test_a_server_that_asks_for_a_key_cannot_be_checked_without_a_good_one(
+    contracts: tuple[str, ...], headers: dict[str, str]
+) -> None:
+    with staged(chat_app(EchoBackend(), keys=[KEY])) as url, anyio.fail_after(20):
+        with pytest.raises(CannotRun, match="say --key"):
+            await inspect(url, Options(contracts=contracts, headers=headers))
+        good = {"authorization": f"Bearer {KEY}"}
+        [report] = await inspect(
+            url, Options(contracts=contracts, headers=good, only=["answers.plain"])
+        )
+        assert report.conforms
 
 
 async def test_models_and_what_they_can_do_are_read() -> None:

@@ -16,7 +16,7 @@ from .breaking import Answer, Edit, altered, each, items, whole
 from .own import CALLING, OWN, checked, told
 from .proving import proves
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 
 def message(value: Any) -> Any:
@@ -37,12 +37,12 @@ def where(wanted: Callable[[Any], object], change: Callable[[Any], object]) -> E
     return edit
 
 
-def refusing(wanted: Callable[[Any], object]) -> Edit:
+def refusing(wanted: Callable[[Any], object], status: int = 400) -> Edit:
     """Refuse requests that are wanted."""
 
     def edit(answer: Answer) -> None:
         if answer.asked and wanted(answer.asked):
-            answer.status, answer.media = 400, "application/json"
+            answer.status, answer.media = status, "application/json"
             answer.content = b'{"error":{"message":"no","type":"t","param":null,"code":null}}'
 
     return edit
@@ -161,6 +161,16 @@ async def test_what_a_server_says_that_it_lacks_is_no_finding() -> None:
     for name in ("json", "schema", "tool-choice", "tool-none", "tool-name", "tool-arguments"):
         assert verdicts[f"features.{name}"] is Verdict.UNSUPPORTED, told(results)
     assert Verdict.FAIL not in verdicts.values(), told(results)
+
+
+async def test_a_server_that_has_too_much_to_do_lacks_nothing() -> None:
+    busy = refusing(lambda asked: asked.get("tools"), 429)
+    for result in await checked(
+        altered(OWN["chat/openai"](), busy), "chat/openai", "features.tool-choice"
+    ):
+        if result.operation == "createChatCompletion":
+            assert result.verdict is Verdict.SKIP, told([result])
+            assert "too much to do" in result.reason
 
 
 async def test_an_answer_that_is_cut_off_is_not_held_against_its_format() -> None:

@@ -244,6 +244,7 @@ def test_every_allowed_answer_names_a_check_and_a_reason(contract: str) -> None:
         ('"plain" does not support thinking', True),
         ("This server doesn't support embeddings", True),
         ("Unsupported tool call type", True),
+        ("Llama model must be created with embedding=True to call this method", True),
         ("invalid model name", False),
         ("messages must have at least 1 items", False),
     ],

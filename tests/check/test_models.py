@@ -15,7 +15,7 @@ from .breaking import Answer, Edit, altered, whole
 from .own import OWN, checked, told
 from .proving import proves
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 AREAS = ("models", "ollama", "images")
 

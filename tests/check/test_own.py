@@ -10,7 +10,7 @@ from llmount.contract import names
 
 from .own import CALLING, OWN, checked, failed, told
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 
 @pytest.mark.parametrize("contract", OWN)

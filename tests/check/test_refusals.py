@@ -14,7 +14,7 @@ from .breaking import Answer, Edit, altered, refusal
 from .own import OWN, checked, told
 from .proving import proves
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 
 def becomes(status: int, content: bytes | None = None, media: str = "application/json") -> Edit:
@@ -90,6 +90,8 @@ FAULTS = [
     ("chat/azure", "refusals.envelope", becomes(400, DETAIL)),
     ("chat/responses", "refusals.envelope", becomes(400, DETAIL)),
     ("chat/ktransformers", "refusals.envelope", becomes(400, DETAIL)),
+    ("chat/ktransformers", "refusals.gone", when(is_lost, becomes(404, DETAIL))),
+    ("chat/ktransformers", "refusals.gone", when(is_lost, becomes(500))),
     ("chat/codeinferflow", "refusals.envelope", becomes(400, DETAIL)),
     ("generate/ollama", "refusals.envelope", becomes(400, DETAIL)),
     ("generate/ajstudioz", "refusals.envelope", becomes(400, b'{"error":"wrong"}')),
@@ -111,6 +113,13 @@ async def test_a_fault_of_a_refusal_is_found(contract: str, name: str, edit: Edi
 def test_every_check_of_refusals_has_a_fault() -> None:
     checks = {name for name, check in CHECKS.items() if check.area == "refusals"}
     assert checks == {name.partition("/")[0] for _, name, _ in FAULTS}
+
+
+async def test_a_server_may_still_have_what_was_shut_down_elsewhere() -> None:
+    app = altered(OWN["chat/ktransformers"](), when(is_lost, becomes(200, b"{}")))
+
+    results = await checked(app, "chat/ktransformers", "refusals.gone")
+    assert [result.verdict for result in results] == [Verdict.SKIP], told(results)
 
 
 async def test_a_server_with_one_model_may_answer_for_any() -> None:

@@ -16,7 +16,7 @@ from llmount.check.verdict import Result, Severity, Verdict
 from .own import KEY, OWN, App, checked, failed, told
 from .slow import deaf, slow, wrapped
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 Scope = MutableMapping[str, Any]
 Before = Callable[[Scope, bytes], tuple[int, bytes] | None]
@@ -29,8 +29,6 @@ def header(scope: Scope, name: bytes) -> bytes:
     return found
 
 
-# The faults below are looked for on both event loops.
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("contract", OWN)
 async def test_nothing_is_found_on_our_own_servers(contract: str) -> None:
     results = await checked(OWN[contract](), contract, "robustness")
@@ -320,13 +318,11 @@ async def test_a_slow_reader_is_served() -> None:
 # Clients that leave. They take seconds each, so one event loop has to do.
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_server_that_stops_for_clients_that_leave_is_right() -> None:
     results = await checked(slow(), "chat/responses", "robustness.leaving*")
     assert [r.verdict for r in results] == [Verdict.PASS] * 3, told(results)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("form", ["stream", "whole"])
 async def test_a_server_that_goes_on_for_clients_that_have_left_is_found(form: str) -> None:
     results = await checked(deaf(slow()), "chat/responses", f"robustness.leaving-{form}")

@@ -9,7 +9,7 @@ from llmount.check.verdict import Verdict
 from .own import OWN, checked, told
 from .slow import gathering, slow
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 STEP = 0.025
 

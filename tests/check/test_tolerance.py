@@ -141,8 +141,7 @@ BREAKING: dict[str, Callable[[Any], object]] = {
     "no role": lambda v: choice(v)["message"].pop("role"),
     "content in parts": lambda v: choice(v)["message"].update(content=[{"type": "text"}]),
     "created as text": lambda v: v.update(created="now"),
-    "no usage": lambda v: v.pop("usage"),
-    "usage null": lambda v: v.update(usage=None),
+    "usage as text": lambda v: v.update(usage="7"),
     "arguments as an object": lambda v: choice(v)["message"].update(
         tool_calls=[{"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}]
     ),
@@ -150,6 +149,12 @@ BREAKING: dict[str, Callable[[Any], object]] = {
         tool_calls=[{"id": "1", "function": {"name": "f", "arguments": "{}"}}]
     ),
 }
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}])
+def test_an_answer_without_counts_is_for_the_check_of_counts(usage: Any) -> None:
+    answer = {name: value for name, value in ANSWERS["Ollama"].items() if name != "usage"}
+    assert violations(body(tolerant("chat/openai")), answer | usage) == []
 
 
 @pytest.mark.parametrize("change", BREAKING.values(), ids=list(BREAKING))
@@ -213,6 +218,105 @@ def test_events_of_responses_need_no_numbers_but_the_places_of_what_they_are_abo
     for name in ("item_id", "output_index", "content_index", "delta"):
         less = {key: value for key, value in event.items() if key != name}
         assert violations(operation.stream.carried, carried(named(less))) != [], name
+
+
+def begun(**changes: Any) -> Any:
+    """The event that begins a response, with no more than clients need."""
+    response = {"id": "resp-1", "object": "response", "created_at": 1, "model": "m"}
+    more = {"status": "in_progress", "output": [], **changes}
+    return named({"type": "response.created", "response": response | more})
+
+
+def done(**changes: Any) -> Any:
+    call = {"type": "response.function_call_arguments.done", "item_id": "fc-1"}
+    return named({**call, "output_index": 0, "arguments": "{}", **changes})
+
+
+def part(what: Any, **changes: Any) -> Any:
+    place = {"item_id": "msg-1", "output_index": 0, "content_index": 0}
+    return named({"type": "response.content_part.added", **place, "part": what, **changes})
+
+
+def added(item: Any) -> Any:
+    return named({"type": "response.output_item.added", "output_index": 0, "item": item})
+
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg-1",
+    "type": "message",
+    "status": "in_progress",
+    "role": "assistant",
+    "content": [],
+}
+TEXT = {"type": "output_text", "text": "Hm", "annotations": []}
+CALL = {"type": "function_call", "id": "fc-1", "call_id": "call_1", "name": "f", "arguments": ""}
+
+EVENTS: dict[str, Any] = {
+    "no counts before the end": begun(),
+    "a message with an id of another form": added(MESSAGE),
+    "a call with an id of another form, and no status": added(CALL),
+    "the end of a call without its name": done(),
+    "an event without a name": {"data": done()["data"]},
+    "the end of streams of chat completions": {"data": "[DONE]"},
+    "an event of another release": named({"type": "response.paused"}),
+    "an item of another kind": added({**CALL, "type": "web_search_call"}),
+    "a part without what stands beside its text": part({"type": "output_text", "text": ""}),
+    "a refusal": added({**MESSAGE, "content": [{"type": "refusal", "refusal": "No."}]}),
+    "a text with notes": added({**MESSAGE, "content": [{**TEXT, "annotations": [{}]}]}),
+}
+
+BREAKING_EVENTS: dict[str, Any] = {
+    "a message without an id": added({**MESSAGE, "id": None}),
+    "a call without an id": added({**CALL, "id": None}),
+    "a call without the id that its result refers to": added({**CALL, "call_id": None}),
+    "the end of a call without its arguments": done(arguments=None),
+    "an event without a type": {"event": "response.created", "data": "{}"},
+    "a text without its notes": added({**MESSAGE, "content": [{"type": "output_text"}]}),
+    "a part without a type": part({"text": ""}),
+    "a part of no item": part({"type": "output_text", "text": ""}, output_index=None),
+    "a response without its model": begun(model=None),
+}
+
+
+def event_problems(event: Any) -> list[str]:
+    stream = tolerant("chat/responses").operations["createResponse"].stream
+    assert stream is not None
+    return violations(stream.carried, carried(event))
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=list(EVENTS))
+def test_events_of_other_servers_are_tolerated(event: Any) -> None:
+    assert event_problems(event) == []
+
+
+@pytest.mark.parametrize("event", BREAKING_EVENTS.values(), ids=list(BREAKING_EVENTS))
+def test_an_event_that_breaks_a_client_is_not_tolerated(event: Any) -> None:
+    assert event_problems(event) != []
+
+
+@pytest.mark.parametrize(
+    ("context", "good"), [([], True), (None, True), ([1, 2], True), (["one"], False), ("1", False)]
+)
+def test_the_context_of_an_answer_may_be_empty_but_is_a_list_of_numbers(
+    context: Any, good: bool
+) -> None:
+    media = tolerant("generate/ollama").operations["generate"].whole
+    assert media is not None
+    answer = {
+        "model": "m",
+        "created_at": "2026-11-21T00:00:00Z",
+        "response": "one",
+        "done": True,
+        "done_reason": "stop",
+        "context": context,
+        "total_duration": 5,
+        "load_duration": 1,
+        "prompt_eval_count": 1,
+        "prompt_eval_duration": 1,
+        "eval_count": 1,
+        "eval_duration": 1,
+    }
+    assert (violations(media.schema, answer) == []) is good
 
 
 @pytest.mark.parametrize("name", names())

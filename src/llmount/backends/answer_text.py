@@ -6,8 +6,8 @@ import codecs
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from llmount.backends.tool_calls import ToolCallReader
-from llmount.types import Event, FinishReason, TextDelta, TokenLogprob
+from ..types import Event, FinishReason, TextDelta, TokenLogprob
+from .tool_calls import ToolCallReader
 
 __all__ = ["AnswerEvents", "AnswerText"]
 

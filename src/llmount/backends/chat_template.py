@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from llmount.backends.gguf import GgufError
-from llmount.errors import BackendError, BadRequest
-from llmount.types import JSON, Message, Tool, ToolCall
+from ..errors import BackendError, BadRequest
+from ..types import JSON, Message, Tool, ToolCall
+from .gguf import GgufError
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -17,25 +17,14 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from llmount.backends import gguf, gguf_legacy, logits
-from llmount.backends.answer_text import AnswerEvents
-from llmount.backends.chat_template import ChatTemplate
-from llmount.backends.ctransformers_check import check
-from llmount.backends.ctransformers_engine import CHUNK, Engine, require_installed
-from llmount.backends.slots import Slots
-from llmount.backends.threads import Feed, read_thread
-from llmount.backends.tokenizer import BREAK, Tokenizer
-from llmount.backends.tool_calls import ToolCallReader
-from llmount.backends.tool_choice import offered
-from llmount.backends.tool_formats import format_named, format_of
-from llmount.errors import (
+from ..errors import (
     BackendError,
     BackendUnavailable,
     BadRequest,
     ContextTooLong,
     ModelNotFound,
 )
-from llmount.types import (
+from ..types import (
     Event,
     Finish,
     FinishReason,
@@ -46,6 +35,17 @@ from llmount.types import (
     TokenLogprob,
     Usage,
 )
+from . import gguf, gguf_legacy, logits
+from .answer_text import AnswerEvents
+from .chat_template import ChatTemplate
+from .ctransformers_check import check
+from .ctransformers_engine import CHUNK, Engine, require_installed
+from .slots import Slots
+from .threads import Feed, read_thread
+from .tokenizer import BREAK, Tokenizer
+from .tool_calls import ToolCallReader
+from .tool_choice import offered
+from .tool_formats import format_named, format_of
 
 __all__ = ["CTransformersBackend"]
 

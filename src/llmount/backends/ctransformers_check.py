@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmount.backends.tool_choice import is_forced, offered
-from llmount.errors import Unsupported
-from llmount.types import AudioPart, FilePart, ImagePart, Model, Prompt
+from ..errors import Unsupported
+from ..types import AudioPart, FilePart, ImagePart, Model, Prompt
+from .tool_choice import is_forced, offered
 
 __all__ = ["check"]
 

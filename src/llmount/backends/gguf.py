@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from llmount.types import JSON, Capability, Model
+from ..types import JSON, Capability, Model
 
 __all__ = ["Gguf", "GgufError", "Tensor", "describe", "fim_ids", "model_of", "read", "type_name"]
 

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmount.backends.gguf import Gguf, GgufError, Tensor, type_name
-from llmount.backends.tokenizer import raw_bytes
-from llmount.cache import cache_dir
+from ..cache import cache_dir
+from .gguf import Gguf, GgufError, Tensor, type_name
+from .tokenizer import raw_bytes
 
 __all__ = ["adapt", "require_loadable"]
 

@@ -29,6 +29,8 @@ class Survey(Generic[T]):
     question: asks it; what: is asked for, in words. timeout: seconds until a backend has to
     have answered. rest: seconds for which one that failed, or was too late, is not asked
     again, so that not everybody waits for it. clock: gives seconds. Keeps no answers.
+
+    The log tells once that a backend fails, and once that it is back.
     """
 
     def __init__(
@@ -48,22 +50,25 @@ class Survey(Generic[T]):
         self._resting: dict[int, float] = {}
 
     async def of(self, backend: Backend) -> T | None:
-        """The backend's answer; None if it gives none, and then the log says why."""
+        """The backend's answer; None if it gives none."""
         until = self._resting.get(id(backend))
         if until is not None and self._clock() < until:
             return None
         try:
             with anyio.fail_after(self._timeout):
                 answer = await self._question(backend)
-        except (ApiError, TimeoutError) as error:
-            logger.warning("%r does not tell %s: %s", backend, self._what, told(error))
-        except Exception:
-            logger.exception("%r does not tell %s", backend, self._what)
-        else:
-            self._resting.pop(id(backend), None)
-            return answer
-        self._resting[id(backend)] = self._clock() + self._rest
-        return None
+        except Exception as error:
+            if id(backend) not in self._resting:
+                bug = not isinstance(error, (ApiError, TimeoutError))
+                level = logging.ERROR if bug else logging.WARNING
+                words = "%r does not tell %s: %s"
+                logger.log(level, words, backend, self._what, told(error), exc_info=bug)
+            self._resting[id(backend)] = self._clock() + self._rest
+            return None
+        if self._resting.pop(id(backend), None) is not None:
+            # As loud as the failure, or whoever has read that one believes it still.
+            logger.warning("%r tells %s again", backend, self._what)
+        return answer
 
     async def each(self, backends: Sequence[Backend]) -> list[T | None]:
         """As `of`, for each of the backends in their order, all at once. One that is there

@@ -13,15 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from llmount.backends import gguf
-from llmount.backends.llamacpp_engine import Engine, Loaded, spare_cores
-from llmount.backends.llamacpp_tools import opened
-from llmount.backends.llamacpp_wire import Answer, check, request
-from llmount.backends.slots import Slots
-from llmount.backends.threads import Feed, read_thread
-from llmount.backends.tool_choice import is_forced
-from llmount.backends.tool_formats import format_of
-from llmount.errors import (
+from ..errors import (
     ApiError,
     BackendError,
     BackendUnavailable,
@@ -29,7 +21,7 @@ from llmount.errors import (
     ContextTooLong,
     ModelNotFound,
 )
-from llmount.types import (
+from ..types import (
     JSON,
     EmbeddingPrompt,
     Embeddings,
@@ -40,6 +32,15 @@ from llmount.types import (
     Timings,
     Usage,
 )
+from . import gguf
+from .llamacpp_engine import Engine, Loaded, spare_cores
+from .llamacpp_shield import shield_of
+from .llamacpp_tools import opened
+from .llamacpp_wire import Answer, check, request
+from .slots import Slots
+from .threads import Feed, read_thread
+from .tool_choice import is_forced
+from .tool_formats import format_of
 
 __all__ = ["LlamaCppBackend"]
 
@@ -91,6 +92,7 @@ class LlamaCppBackend:
         self._model = gguf.model_of(file, name=name, template=chat_template)
         self._tool_format = format_of(self._model.template)
         self._gap = gguf.fim_ids(file.metadata)
+        self._shield = shield_of(file.metadata)
         self._context_length = min(context_length, self._model.context_length or context_length)
         self._slots = Slots(slots, queue)
         self._embedding_slots = Slots(1, queue)
@@ -119,7 +121,7 @@ class LlamaCppBackend:
         `BadRequest`, `Overloaded`, `BackendUnavailable` or `BackendError`."""
         self._know(prompt.model)
         check(prompt, self._model)
-        body = request(prompt, self._context_length, self._tool_format)
+        body = request(prompt, self._context_length, self._tool_format, shield=self._shield)
         async with self._slots:
             waited = await self._load()
             work = partial(self._answer, prompt, body, waited)

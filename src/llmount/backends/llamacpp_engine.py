@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from llmount.backends.llamacpp_wire import refusal
-from llmount.errors import BackendUnavailable
-from llmount.types import JSON
+from ..errors import BackendUnavailable
+from ..types import JSON
+from .llamacpp_wire import refusal
 
 __all__ = ["Engine", "Loaded", "OnChunk", "spare_cores"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from llmount.backends.tool_formats import ToolFormat
-from llmount.errors import BadRequest
-from llmount.types import JSON, Tool
+from ..errors import BadRequest
+from ..types import JSON, Tool
+from .tool_formats import ToolFormat
 
 __all__ = ["call_schema", "opened"]
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from llmount.backends.llamacpp_tools import call_schema
-from llmount.backends.tool_calls import ToolCallReader, fresh_id
-from llmount.backends.tool_choice import is_forced, offered
-from llmount.backends.tool_formats import FORMATS, ToolFormat
-from llmount.errors import ApiError, BackendError, BadRequest, ContextTooLong, Unsupported
-from llmount.types import (
+from ..errors import ApiError, BackendError, BadRequest, ContextTooLong, Unsupported
+from ..types import (
     JSON,
     AudioPart,
     Event,
@@ -30,6 +26,10 @@ from llmount.types import (
     ToolCallDelta,
     Usage,
 )
+from .llamacpp_tools import call_schema
+from .tool_calls import ToolCallReader, fresh_id
+from .tool_choice import is_forced, offered
+from .tool_formats import FORMATS, ToolFormat
 
 __all__ = ["Answer", "check", "refusal", "request"]
 
@@ -123,12 +123,18 @@ def _reasons(model: Model) -> bool:
     return "thinking" in model.capabilities or "reasoning_effort" in model.template
 
 
-def request(prompt: Prompt, context_length: int, format: ToolFormat) -> dict[str, JSON]:
+def request(
+    prompt: Prompt,
+    context_length: int,
+    format: ToolFormat,
+    *,
+    shield: Callable[[str], str] = str,
+) -> dict[str, JSON]:
     """All of the engine's request but the prompt's text: the messages, the tools, the rest.
 
     `messages` is absent where the prompt has a text. Where a tool must be called, all that
-    the engine writes is a call, in the format of the model. Raises `BadRequest` if the tools
-    allow none.
+    the engine writes is a call, in the format of the model. shield: applied to every text of
+    the messages. Raises `BadRequest` if the tools allow none.
     """
     body: dict[str, JSON] = {key: value for key, value in prompt.options.items() if key in _OPTIONS}
     body |= _sampling(prompt.sampling, context_length)
@@ -141,7 +147,7 @@ def request(prompt: Prompt, context_length: int, format: ToolFormat) -> dict[str
         schema = {"type": "object"} if prompt.format == "json" else dict(prompt.format)
         body["json_schema"] = schema
     if prompt.messages:
-        body["messages"] = [_message(message) for message in prompt.messages]
+        body["messages"] = [_message(message, shield) for message in prompt.messages]
         body["chat_template_kwargs"] = _template_arguments(prompt.reasoning)
     if tools := offered(prompt):
         body["tools"] = [_tool(tool) for tool in tools]
@@ -179,21 +185,22 @@ def _template_arguments(reasoning: bool | str | None) -> dict[str, JSON]:
     return {"enable_thinking": True, "reasoning_effort": reasoning}
 
 
-def _message(message: Message) -> dict[str, JSON]:
-    found: dict[str, JSON] = {"role": message.role, "content": message.text}
+def _message(message: Message, shield: Callable[[str], str]) -> dict[str, JSON]:
+    text = shield(message.text)
+    found: dict[str, JSON] = {"role": message.role, "content": text}
     if message.reasoning:
-        found["reasoning_content"] = message.reasoning
+        found["reasoning_content"] = shield(message.reasoning)
     if message.name is not None:
-        found["name"] = message.name
+        found["name"] = shield(message.name)
     if message.tool_call_id is not None:
-        found["tool_call_id"] = message.tool_call_id
+        found["tool_call_id"] = shield(message.tool_call_id)
     if message.tool_calls:
-        found["content"] = message.text or None
+        found["content"] = text or None
         found["tool_calls"] = [
             {
-                "id": call.id,
+                "id": shield(call.id),
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": shield(call.name), "arguments": shield(call.arguments)},
             }
             for call in message.tool_calls
         ]

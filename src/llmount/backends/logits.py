@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmount.errors import BadRequest
-from llmount.types import Sampling
+from ..errors import BadRequest
+from ..types import Sampling
 
 __all__ = ["Choice", "Logits", "adjust", "choose", "likeliest", "log_normaliser", "surviving"]
 

@@ -14,6 +14,7 @@ import anyio
 
 from ..errors import ApiError, BackendUnavailable, ModelNotFound, Unsupported
 from ..types import (
+    Backend,
     EmbeddingBackend,
     EmbeddingPrompt,
     Embeddings,
@@ -52,6 +53,7 @@ class PoolBackend:
     such is left out. Any other refusal of the request ends it. If nobody answers, what is
     raised tells when to come back, where a member has told that, or else is the last failure.
 
+    members: of which a bare backend is a `Member` with neither a `model` nor a tier.
     name: what the model is called here, if the members have a `model` of their own; any
     other name is `ModelNotFound`. Without it every name is taken, and passed on to members
     without a `model`. timeout: seconds until a member has to have said what it has, or it is
@@ -60,7 +62,7 @@ class PoolBackend:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[Member | Backend],
         *,
         retry: Retry = _RETRY,
         circuit: Circuit = _CIRCUIT,
@@ -71,7 +73,8 @@ class PoolBackend:
     ) -> None:
         if not members:
             raise ValueError("a pool needs a member")
-        self.members = tuple(sorted(members, key=attrgetter("tier")))
+        seated = [each if isinstance(each, Member) else Member(each) for each in members]
+        self.members = tuple(sorted(seated, key=attrgetter("tier")))
         self.retry = retry
         self.name = name
         self._waiting = waiting

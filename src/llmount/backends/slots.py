@@ -13,7 +13,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 
-from llmount.errors import Overloaded
+from ..errors import Overloaded
 
 __all__ = ["Slots"]
 

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from llmount.backends.gguf import GgufError
+from .gguf import GgufError
 
-__all__ = ["BREAK", "Tokenizer"]
+__all__ = ["BREAK", "Tokenizer", "alternatives", "control_texts"]
 
 BREAK = "\ufdd0"
 
@@ -285,8 +285,8 @@ class Tokenizer:
             for text, number in self._specials.items()
             if types[number] == _USER_DEFINED and number not in structural and text not in template
         }
-        self._special_cutter = _alternatives(self._specials)
-        self._harmless_cutter = _alternatives(self._harmless)
+        self._special_cutter = alternatives(self._specials)
+        self._harmless_cutter = alternatives(self._harmless)
         starts = {text[0] for text in self._specials}
         self._shields = {ord(character): character + BREAK for character in starts}
         self._encode = _KINDS[kind](metadata, ids)
@@ -350,7 +350,20 @@ class Tokenizer:
                 raise ValueError(f"{number!r} is not a token id below {self.size}")
 
 
-def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
+def control_texts(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """The texts of the tokens that steer a model, rather than to be read: those that begin
+    and end a text or a turn among them."""
+    tokens = metadata.get("tokenizer.ggml.tokens", ())
+    types = metadata.get("tokenizer.ggml.token_type", ())
+    named = {metadata.get(key) for key in ("tokenizer.ggml.bos_token_id", *_END_KEYS)}
+    return frozenset(
+        text
+        for number, (text, type_) in enumerate(zip(tokens, types, strict=False))
+        if type_ in (_CONTROL, _UNKNOWN) or number in named or text in _END_TEXTS
+    )
+
+
+def alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
     """A pattern that matches the longest of the texts that begins at a place."""
     ordered = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, ordered))) if ordered else None

@@ -9,11 +9,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, TypeVar
 
-from llmount.backends.tool_calls_json import JsonScanner
-from llmount.backends.tool_formats import Body, ToolFormat
-from llmount.errors import BackendError
-from llmount.jsontext import dumps, loads
-from llmount.types import JSON, TextDelta, Tool, ToolCallDelta
+from ..errors import BackendError
+from ..jsontext import dumps, loads
+from ..types import JSON, TextDelta, Tool, ToolCallDelta
+from .tool_calls_json import JsonScanner
+from .tool_formats import Body, ToolFormat
 
 __all__ = ["ToolCallReader", "fresh_id"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmount.errors import BadRequest
-from llmount.types import Prompt, Tool
+from ..errors import BadRequest
+from ..types import Prompt, Tool
 
 __all__ = ["is_forced", "offered"]
 

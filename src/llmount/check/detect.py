@@ -15,7 +15,7 @@ from .apis import apis_of
 from .recording import Recording
 from .target import Target
 
-__all__ = ["Found", "capabilities", "detect", "locate", "models"]
+__all__ = ["Found", "capabilities", "detect", "locate", "models", "wants_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ _UNKNOWN: Final = "no-such-model-c0ffee"
 
 # Wrong for every contract, so that it is refused before anything is written.
 _WRONG: Final[JSON] = {"model": _UNKNOWN, "messages": 5, "prompt": 5, "input": 5, "segments": 5}
+
+_BARRED: Final = frozenset({401, 403})
 
 _ORDER: Final = (
     "generate/ollama",
@@ -77,7 +79,7 @@ async def _shows(target: Target, contract: str, mount: str) -> bool:
     api = apis_of(contract)[0]
     operation = Contract.load(contract).operations[api.operation]
     refused = await _refused(target, operation, mount)
-    if refused.status in (401, 403, 429) or not _is_there(contract, refused):
+    if refused.status in (*_BARRED, 429) or not _is_there(contract, refused):
         return False
     if contract in _TELLS:
         path, name = _TELLS[contract]
@@ -102,6 +104,13 @@ async def locate(target: Target, contract: str, model: str = "") -> str | None:
             if _is_there(contract, await _refused(target, operation, mount, model)):
                 return mount
     return None
+
+
+async def wants_key(target: Target, contract: str, mount: str, model: str = "") -> bool:
+    """Whether a server refuses whatever is asked of a contract for want of a good key."""
+    api = apis_of(contract)[0]
+    operation = Contract.load(contract).operations[api.operation]
+    return (await _refused(target, operation, mount, model)).status in _BARRED
 
 
 def _mounts(contract: str) -> Sequence[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from .. import __version__
 from ..contract import Contract, names
 from .apis import apis_of
 from .baseline import Baseline
 from .clients import speaking
-from .detect import Found, capabilities, detect, locate, models
+from .detect import Found, capabilities, detect, locate, models, wants_key
 from .excerpt import excerpt, rewriting, secrets_of
 from .probe import Session
 from .recording import Recording
@@ -23,6 +24,9 @@ from .tolerance import tolerant
 from .verdict import About, Profile, Report, Result
 
 __all__ = ["CannotRun", "Options", "Progress", "inspect", "named", "opened"]
+
+
+_KEYLESS: Final = "{} lets in only who has a good key: say --key"
 
 
 class CannotRun(Exception):
@@ -135,18 +139,31 @@ async def _located(target: Target, contract: str, model: str | None) -> Found:
     if where is None:
         await _reached(target)
         raise CannotRun(f"{target.url} answers nothing of {contract}")
+    if await wants_key(target, contract, where, model or ""):
+        raise CannotRun(_KEYLESS.format(target.url))
     return Found(contract, where)
 
 
 async def _detected(target: Target) -> list[Found]:
     await _reached(target)
     detected = await detect(target)
+    if not detected and await _is_locked(target):
+        raise CannotRun(_KEYLESS.format(target.url))
     if not detected:
         raise CannotRun(
             f"{target.url} shows none of the contracts that are known; say --contract, one of "
             + ", ".join(names())
         )
     return detected
+
+
+async def _is_locked(target: Target) -> bool:
+    """Whether the server has some contract for who has a key."""
+    for contract in names():
+        where = await locate(target, contract)
+        if where is not None and await wants_key(target, contract, where):
+            return True
+    return False
 
 
 async def _reached(target: Target) -> None:

@@ -27,6 +27,7 @@ __all__ = ["Inapplicable", "Probe", "Session", "Stop"]
 T = TypeVar("T")
 
 _SHOWN = 200
+_TOO_MANY = 429
 
 
 class Inapplicable(Exception):
@@ -149,8 +150,8 @@ class Probe:
     async def answered(self, ask: Ask, *, fresh: bool = False, **changes: JSON) -> Recording:
         """As `ask`, for a question that has to be answered.
 
-        Raises `Unsupported` if the server says that it cannot, `Skip` if not even a plain
-        question is answered, and `Stop` after noting any other failure.
+        Raises `Unsupported` if the server says that it cannot, `Skip` if it has too much to do
+        or not even a plain question is answered, and `Stop` after noting any other failure.
         """
         recording = await self.ask(ask, fresh=fresh, **changes)
         if recording.status == 200 and not recording.fault:
@@ -162,6 +163,8 @@ class Probe:
         if plain:
             raise Skip(f"a plain question is not answered: {self.told(recording)}")
         status = recording.status
+        if status == _TOO_MANY:
+            raise Skip(f"the server has too much to do: {self.told(recording)}")
         if status is not None and (400 <= status < 500 or status == 501):
             raise Unsupported(self.told(recording))
         self.found(f"not answered: {self.told(recording)}", recording)

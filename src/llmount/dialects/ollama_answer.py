@@ -23,6 +23,7 @@ from ..types import (
 )
 from .completion import Completion, ToolCalls, gather
 from .embedding import unit_vectors
+from .logprobs import logprob_of
 from .ollama_models import timestamp
 
 __all__ = ["CHAT", "GENERATE", "Drawn", "Form", "Written", "embedded"]
@@ -226,7 +227,7 @@ def _logprobs(logprobs: Sequence[TokenLogprob]) -> JSON:
 
 def _logprob(token: TokenLogprob) -> dict[str, JSON]:
     as_bytes = token.token.encode() if token.bytes is None else token.bytes
-    return {"token": token.token, "logprob": token.logprob, **_present(bytes=list(as_bytes))}
+    return {"token": token.token, "logprob": logprob_of(token), **_present(bytes=list(as_bytes))}
 
 
 def _present(**fields: JSON) -> dict[str, JSON]:

@@ -19,6 +19,7 @@ from ..types import (
     Usage,
 )
 from .completion import Choice, Completion, gather
+from .logprobs import logprob_of
 from .openai_calls import CallDeltas, call_fields, finish_reason
 from .openai_tools import Offer
 
@@ -221,7 +222,7 @@ def token_logprobs(logprobs: Sequence[TokenLogprob]) -> list[JSON]:
 
 def _logprob(token: TokenLogprob) -> dict[str, JSON]:
     as_bytes = token.token.encode() if token.bytes is None else token.bytes
-    return {"token": token.token, "logprob": token.logprob, "bytes": list(as_bytes)}
+    return {"token": token.token, "logprob": logprob_of(token), "bytes": list(as_bytes)}
 
 
 def usage_of(usage: Usage) -> JSON:

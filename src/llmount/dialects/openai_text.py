@@ -12,6 +12,7 @@ from ..errors import BadRequest, Unsupported
 from ..jsontext import dumps
 from ..types import JSON, Finish, Prompt, TextDelta, TokenLogprob, Usage
 from .completion import Choice, Completion, gather, repeated
+from .logprobs import logprob_of
 from .openai_answer import DONE, FINGERPRINT, together, usage_of
 from .openai_request import sampling
 from .plain import plain_reason
@@ -185,9 +186,12 @@ class Texts:
             offset += len(token.token)
         return {
             "tokens": [token.token for token in tokens],
-            "token_logprobs": [token.logprob for token in tokens],
+            "token_logprobs": [logprob_of(token) for token in tokens],
             "top_logprobs": [
-                {each.token: each.logprob for each in (*token.top[: self._asked.logprobs], token)}
+                {
+                    each.token: logprob_of(each)
+                    for each in (*token.top[: self._asked.logprobs], token)
+                }
                 for token in tokens
             ],
             "text_offset": offsets,
@@ -198,7 +202,7 @@ def _likelihood(answer: Completion) -> float:
     """Of its tokens, on average."""
     if not answer.logprobs:
         return float("-inf")
-    return fsum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
+    return fsum(map(logprob_of, answer.logprobs)) / len(answer.logprobs)
 
 
 def _choice(index: int, text: str, logprobs: JSON, reason: str | None) -> JSON:

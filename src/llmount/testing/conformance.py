@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from llmount.errors import ApiError, ModelNotFound
-from llmount.jsontext import loads
-from llmount.types import (
+from ..errors import ApiError, ModelNotFound
+from ..jsontext import loads
+from ..types import (
     Backend,
     Event,
     Finish,

@@ -6,6 +6,7 @@ from . import (
     features,
     forms,
     fuzz,
+    gone,
     images,
     keys,
     leaving,
@@ -16,6 +17,7 @@ from . import (
     requests,
     robustness,
     semantics,
+    sound,
     streams,
     timing,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "features",
     "forms",
     "fuzz",
+    "gone",
     "images",
     "keys",
     "leaving",
@@ -36,6 +39,7 @@ __all__ = [
     "requests",
     "robustness",
     "semantics",
+    "sound",
     "streams",
     "timing",
 ]

@@ -70,7 +70,9 @@ async def _send(probe: Probe, name: str, *, stream: bool = False) -> Recording:
     await probe.answered(ask)
     body: Any = api.body(probe.model, ask)
     if case.change is not None:
-        named = "model" in body or "{" in operation.path
+        # Answers that do not tell the model come from the one at work, whatever was named.
+        chosen = "model" in body and "model" not in api.untold
+        named = chosen or "{" in operation.path
         body = case.change(body)
         # No document lists the models that there are.
         wrong = named if name == "unknown-model" else body and operation.fault(body)
