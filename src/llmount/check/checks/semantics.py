@@ -8,7 +8,7 @@ from ..clients import breaks
 from ..probe import Inapplicable, Probe
 from ..recording import Recording
 from ..registry import Skip, check
-from ..said import Ask, Said, Word
+from ..said import Ask, Said, Tokens, Word
 from ..verdict import Severity
 from .answers import PLAIN, REFERENCE
 
@@ -177,17 +177,25 @@ async def several(probe: Probe) -> None:
 
 @check(
     "semantics.usage",
-    "The token counts are there, and add up",
+    "The tokens are counted",
     source=REFERENCE,
     breaks=breaks("no-usage"),
 )
 async def usage(probe: Probe) -> None:
-    _tells(probe, "tokens")
-    knows = "usage" in probe.api.knows
-    for recording, said in await _both(probe, PLAIN, replace(_STREAMED, usage=knows)):
-        tokens = said.tokens
-        if tokens.prompt is None and tokens.completion is None and tokens.total is None:
+    for recording, said in await _counted(probe):
+        if said.tokens == Tokens():
             probe.found("there are no token counts", recording, _last(recording))
+
+
+@check(
+    "semantics.counts",
+    "The token counts add up",
+    source=REFERENCE,
+)
+async def counts(probe: Probe) -> None:
+    for recording, said in await _counted(probe):
+        tokens = said.tokens
+        if tokens == Tokens():
             continue
         if said.text and not tokens.completion:
             probe.found("there is a text, but no tokens were counted for it", recording)
@@ -195,6 +203,13 @@ async def usage(probe: Probe) -> None:
             together = (tokens.prompt or 0) + (tokens.completion or 0)
             if tokens.total != together:
                 probe.found(f"the total is {tokens.total}, the parts are {together}", recording)
+
+
+async def _counted(probe: Probe) -> list[tuple[Recording, Said]]:
+    """Answers in both forms that ought to have token counts. Raises `Inapplicable`."""
+    _tells(probe, "tokens")
+    knows = "usage" in probe.api.knows
+    return await _both(probe, PLAIN, replace(_STREAMED, usage=knows))
 
 
 @check(
