@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..testing.reading import listed, number, part, text
@@ -41,7 +41,8 @@ def body(model: str, ask: Ask) -> JSON:
 
 def whole(answer: JSON) -> Said:
     output = listed(part(answer).get("output"))
-    said = _parts(output, "message", "content")
+    # Clients pass over parts of another type.
+    said = _parts(output, "message", "content", {"output_text"})
     usage = part(answer, "usage")
     calls = [
         Call(text(item.get("name")), text(item.get("arguments")))
@@ -50,7 +51,8 @@ def whole(answer: JSON) -> Said:
     ]
     return Said(
         text=said,
-        reasoning=_parts(output, "reasoning", "content") or _parts(output, "reasoning", "summary"),
+        reasoning=_parts(output, "reasoning", "content", {"reasoning_text"})
+        or _parts(output, "reasoning", "summary", {"summary_text"}),
         calls=calls,
         finish=_finish(part(answer), calls),
         tokens=Tokens(
@@ -71,12 +73,13 @@ def items(stream: Sequence[JSON]) -> Said:
     return whole(part(last, "response") or last)
 
 
-def _parts(output: Sequence[Mapping[str, JSON]], kind: str, name: str) -> str:
+def _parts(output: Sequence[Mapping[str, JSON]], kind: str, name: str, types: Set[str]) -> str:
     return "".join(
         text(each.get("text"))
         for item in output
         if item.get("type") == kind
         for each in listed(item.get(name))
+        if each.get("type") in types
     )
 
 
