@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         _write(Record(caught, own))
     missed = [mutant for mutant in mutants if not caught[mutant.name].enough(mutant.due)]
-    print(f"{len(mutants) - len(missed)} of {len(mutants)} are caught; not so:")
+    print(
+        f"{len(mutants) - len(missed)} of {len(mutants)} are caught{'; not so:' if missed else ''}"
+    )
     for mutant in missed:
         print(f"  {mutant.name}: {mutant.breaks}")
     return 1 if missed or any(each.findings for each in own.values()) else 0
