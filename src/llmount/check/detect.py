@@ -84,8 +84,8 @@ async def _shows(target: Target, contract: str, mount: str) -> bool:
     if contract in _TELLS:
         path, name = _TELLS[contract]
         told = await target.send("GET", mount + path)
-        return told.status == 200 and name in part(_json(told))
-    if (refused.status or 0) >= 400 and api.error(_json(refused)) is not None:
+        return told.status == 200 and name in part(told.answer)
+    if (refused.status or 0) >= 400 and api.error(refused.answer) is not None:
         return True
     # Some speak OpenAI's language but for its refusals.
     return contract == "chat/openai" and bool(await models(target, contract, mount))
@@ -128,16 +128,9 @@ async def _refused(target: Target, operation: Operation, mount: str, model: str 
 def _is_there(contract: str, recording: Recording) -> bool:
     """Whether a path was found. A 404 in words about a model is not for the path."""
     if recording.status == 404:
-        errors = [api.error(_json(recording)) or "" for api in apis_of(contract)[:1]]
+        errors = [api.error(recording.answer) or "" for api in apis_of(contract)[:1]]
         return any("model" in error.lower() for error in errors)
     return recording.status not in (None, 405)
-
-
-def _json(recording: Recording) -> JSON:
-    try:
-        return recording.json
-    except ValueError:
-        return None
 
 
 _LISTS: Mapping[str, tuple[str, str, str]] = {
@@ -159,14 +152,15 @@ async def models(target: Target, contract: str, mount: str) -> list[str]:
     if contract not in _LISTS:
         return []
     path, several, one = _LISTS[contract]
-    entries = listed(part(_json(await target.send("GET", mount + path))).get(several))
+    recording = await target.send("GET", mount + path)
+    entries = listed(part(recording.answer).get(several))
     return [name for entry in entries if (name := text(entry.get(one)))]
 
 
 def _geenii(answer: Recording) -> list[str]:
     return [
         f"{text(entry.get('provider'))}:{text(entry.get('name'))}"
-        for entry in listed(_json(answer))
+        for entry in listed(answer.answer)
         if entry.get("type") == "text-completion"
     ]
 
@@ -177,6 +171,6 @@ async def capabilities(
     """What the server says that a model can do; None if it says nothing."""
     if contract != "generate/ollama":
         return None
-    told = _json(await target.send("POST", mount + "/show", {"model": model}))
-    found = part(told).get("capabilities")
+    recording = await target.send("POST", mount + "/show", {"model": model})
+    found = part(recording.answer).get("capabilities")
     return frozenset(map(str, found)) if isinstance(found, list) else None

@@ -15,7 +15,7 @@ from ..contract import Contract, Operation, essence
 from ..framing import FramingError, framing_of
 from ..jsontext import dumps
 from ..types import JSON
-from .apis import Api
+from .apis import Api, apis_of
 from .recording import Item, Recording
 from .registry import Skip, Unsupported
 from .said import Ask, Said
@@ -170,16 +170,16 @@ class Probe:
         self.found(f"not answered: {self.told(recording)}", recording)
         raise Stop
 
+    def reason(self, recording: Recording) -> str | None:
+        """The text of a refusal where clients look for it, None if there is none."""
+        api = self._api or apis_of(self.contract.name)[0]
+        return api.error(recording.answer)
+
     def told(self, recording: Recording) -> str:
         """The end of an exchange in a few words."""
         if recording.status is None:
             return recording.fault
-        try:
-            text = (self._api and self._api.error(recording.json)) or recording.content.decode(
-                errors="replace"
-            )
-        except ValueError:
-            text = recording.content.decode(errors="replace")
+        text = (self._api and self.reason(recording)) or recording.content.decode(errors="replace")
         words = f"{recording.status} {' '.join(text.split())[:_SHOWN]}".strip()
         return f"{words} ({recording.fault})" if recording.fault else words
 

@@ -67,6 +67,14 @@ class Recording:
         return loads(self.content.decode())
 
     @property
+    def answer(self) -> JSON:
+        """The answer's body, None if it is not JSON."""
+        try:
+            return self.json
+        except ValueError:
+            return None
+
+    @property
     def sent(self) -> JSON:
         """The request's body, None if it is not JSON."""
         try:

@@ -75,12 +75,7 @@ async def media_type_told(probe: Probe) -> None:
 
 
 async def _typed(probe: Probe) -> None:
-    recording = await probe.answered(PLAIN)
-    media = _whole(probe.operation)
-    if essence(recording.media_type) != essence(media.name):
-        probe.found(
-            f"the Content-Type is {recording.media_type or 'missing'}, not {media.name}", recording
-        )
+    check_type(probe, await probe.answered(PLAIN), _whole(probe.operation))
 
 
 @check(
@@ -91,9 +86,7 @@ async def _typed(probe: Probe) -> None:
 )
 async def schema(probe: Probe) -> None:
     recording = await probe.answered(PLAIN)
-    tolerant = probe.session.tolerant.operations[probe.api.operation]
-    for problem in problems(recording, _whole(tolerant).schema):
-        probe.found(problem, recording)
+    check_form(probe, recording, probe.session.tolerant.operations[probe.api.operation])
 
 
 @check(
@@ -104,8 +97,7 @@ async def schema(probe: Probe) -> None:
 )
 async def exact(probe: Probe) -> None:
     recording = await probe.answered(PLAIN)
-    for problem in problems(recording, _whole(probe.operation).schema):
-        probe.found(problem, recording)
+    check_form(probe, recording, probe.operation)
 
 
 @check(
@@ -130,13 +122,23 @@ async def output_text(probe: Probe) -> None:
         probe.found(f"it is {answer.get('output_text')!r}, the output has {output!r}", recording)
 
 
-def problems(recording: Recording, schema: Schema | None) -> list[str]:
-    """What a schema has against the body of an answer."""
+def check_form(probe: Probe, recording: Recording, operation: Operation, label: str = "") -> None:
+    """Note what an operation has against a whole answer, each with a label before it."""
+    schema = operation.whole.schema if operation.whole else None
     try:
-        value = recording.json
+        problems = violations(schema, recording.json)
     except ValueError as error:
-        return [f"it is not JSON: {error}"]
-    return violations(schema, value)
+        problems = [f"it is not JSON: {error}"]
+    for problem in problems:
+        probe.found(label + problem, recording)
+
+
+def check_type(probe: Probe, recording: Recording, media: Media) -> None:
+    """Note that an answer has another media type."""
+    if essence(recording.media_type) != essence(media.name):
+        probe.found(
+            f"the Content-Type is {recording.media_type or 'missing'}, not {media.name}", recording
+        )
 
 
 def violations(schema: Schema | None, value: JSON) -> list[str]:

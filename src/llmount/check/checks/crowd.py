@@ -82,11 +82,7 @@ def _refusals(found: Sequence[Recording]) -> list[Recording]:
 )
 async def many_envelope(probe: Probe) -> None:
     for recording in _refusals(await _crowd(probe)):
-        try:
-            message = probe.api.error(recording.json)
-        except ValueError:
-            message = None
-        if not message:
+        if not probe.reason(recording):
             probe.found(f"there is no message: {probe.told(recording)}", recording)
 
 

@@ -10,7 +10,7 @@ from ..probe import Probe
 from ..recording import Recording
 from ..registry import check
 from ..said import Ask
-from .answers import PLAIN, REFERENCE, problems
+from .answers import PLAIN, REFERENCE, check_form
 from .order import ASKS
 from .streams import STANDARD, STREAMED, item_problems
 
@@ -33,11 +33,10 @@ async def _answers(probe: Probe, asks: Sequence[Ask]) -> AsyncIterator[Recording
     breaks=breaks("answer-form"),
 )
 async def whole(probe: Probe) -> None:
-    tolerant = probe.session.tolerant.operations[probe.api.operation].whole
+    tolerant = probe.session.tolerant.operations[probe.api.operation]
     asks = (PLAIN, *(replace(ask, stream=False) for ask in ASKS if not ask.usage))
     async for recording in _answers(probe, asks):
-        for problem in problems(recording, tolerant.schema if tolerant else None):
-            probe.found(problem, recording)
+        check_form(probe, recording, tolerant)
 
 
 @check(

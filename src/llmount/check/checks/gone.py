@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from ...contract import Operation
-from ..apis import apis_of
 from ..probe import Probe
 from ..registry import Skip, check
 from ..verdict import Severity
-from .made import json_of
 
 _SOURCE = "https://platform.openai.com/docs/deprecations"
 
@@ -35,7 +33,7 @@ async def gone(probe: Probe) -> None:
             answered += 1
         elif recording.status is None or recording.status >= 500:
             probe.found(f"not refused: {probe.told(recording)}", recording)
-        elif apis_of(probe.contract.name)[0].error(json_of(recording)) is None:
+        elif probe.reason(recording) is None:
             probe.found(f"its refusal has no message: {probe.told(recording)}", recording)
     if answered == len(operations):
         raise Skip("the server has all of it still")

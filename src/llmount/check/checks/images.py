@@ -11,8 +11,8 @@ from ..probe import Probe
 from ..recording import Recording
 from ..registry import check
 from ..verdict import Severity
-from .answers import problems
-from .made import json_of, made
+from .answers import check_form
+from .made import made
 
 _DRAWS: Final = {"chat/openai": ("createImage", "data"), "ai/geenii": ("imageGenerate", "output")}
 """By the document: the operation that draws, and where its answer has the pictures."""
@@ -37,9 +37,8 @@ async def _drawn(probe: Probe) -> Recording:
 )
 async def schema(probe: Probe) -> None:
     recording = await _drawn(probe)
-    media = probe.session.tolerant.operations[_DRAWS[probe.contract.name][0]].whole
-    for problem in problems(recording, media.schema if media else None):
-        probe.found(problem, recording)
+    operation, _ = _DRAWS[probe.contract.name]
+    check_form(probe, recording, probe.session.tolerant.operations[operation])
 
 
 @check(
@@ -52,9 +51,8 @@ async def schema(probe: Probe) -> None:
 )
 async def exact(probe: Probe) -> None:
     recording = await _drawn(probe)
-    media = probe.contract.operations[_DRAWS[probe.contract.name][0]].whole
-    for problem in problems(recording, media.schema if media else None):
-        probe.found(problem, recording)
+    operation, _ = _DRAWS[probe.contract.name]
+    check_form(probe, recording, probe.contract.operations[operation])
 
 
 @check(
@@ -67,7 +65,7 @@ async def exact(probe: Probe) -> None:
 )
 async def picture(probe: Probe) -> None:
     recording = await _drawn(probe)
-    pictures = listed(part(json_of(recording)).get(_DRAWS[probe.contract.name][1]))
+    pictures = listed(part(recording.answer).get(_DRAWS[probe.contract.name][1]))
     if len(pictures) != 1:
         probe.found(f"there are {len(pictures)} pictures, not 1", recording)
     for each in pictures:

@@ -72,15 +72,7 @@ async def wrong_key(probe: Probe) -> None:
 
 
 def _accepted(probe: Probe, recording: Recording) -> bool:
-    return recording.status is not None and recording.status < 400 and not _reason(probe, recording)
-
-
-def _reason(probe: Probe, recording: Recording) -> str | None:
-    """The text of a refusal, where clients look for it."""
-    try:
-        return probe.api.error(recording.json)
-    except ValueError:
-        return None
+    return recording.status is not None and recording.status < 400 and not probe.reason(recording)
 
 
 async def _refusals(probe: Probe) -> list[Recording]:
@@ -135,5 +127,5 @@ check(
 )
 async def key_envelope(probe: Probe) -> None:
     for recording in await _refusals(probe):
-        if not _reason(probe, recording):
+        if not probe.reason(recording):
             probe.found(f"there is no message: {probe.told(recording)}", recording)

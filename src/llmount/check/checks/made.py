@@ -7,12 +7,11 @@ from typing import Final
 
 from ...testing.reading import listed, text
 from ...types import JSON
-from ..apis import apis_of
 from ..probe import Probe
 from ..recording import Recording
 from ..registry import Unsupported
 
-__all__ = ["json_of", "made"]
+__all__ = ["made"]
 
 _TRIED: Final = 3
 """Models that are asked beside the default one."""
@@ -45,7 +44,7 @@ async def _models(probe: Probe, kind: str) -> Sequence[str]:
     that is asked for text."""
     if probe.contract.name == "ai/geenii":
         path = probe.session.url(probe.contract.operations["models"])
-        entries = listed(json_of(await probe.target.send("GET", path)))
+        entries = listed((await probe.target.send("GET", path)).answer)
         return [
             f"{text(entry.get('provider'))}:{text(entry.get('name'))}"
             for entry in entries
@@ -56,13 +55,4 @@ async def _models(probe: Probe, kind: str) -> Sequence[str]:
 
 def _is_made(probe: Probe, recording: Recording) -> bool:
     """Whether it is no refusal; geenii tells those with status 200."""
-    error = apis_of(probe.contract.name)[0].error
-    return recording.status == 200 and not error(json_of(recording))
-
-
-def json_of(recording: Recording) -> JSON:
-    """The JSON of an answer; None if it is none."""
-    try:
-        return recording.json
-    except ValueError:
-        return None
+    return recording.status == 200 and not probe.reason(recording)

@@ -11,13 +11,12 @@ from urllib.parse import quote
 
 from ...testing.reading import listed, part, text
 from ...types import JSON
-from ..apis import apis_of
 from ..clients import breaks
 from ..probe import Probe
 from ..recording import Recording
 from ..registry import Skip, Unsupported, check
 from ..verdict import Severity
-from .answers import problems
+from .answers import check_form
 
 _MODELS = "https://platform.openai.com/docs/api-reference/models"
 _EMBEDDINGS = "https://platform.openai.com/docs/api-reference/embeddings"
@@ -62,9 +61,7 @@ async def _reads(probe: Probe) -> list[tuple[str, Recording]]:
 )
 async def schema(probe: Probe) -> None:
     for name, recording in await _reads(probe):
-        media = probe.session.tolerant.operations[name].whole
-        for problem in problems(recording, media.schema if media else None):
-            probe.found(f"{name}: {problem}", recording)
+        check_form(probe, recording, probe.session.tolerant.operations[name], f"{name}: ")
 
 
 @check(
@@ -77,9 +74,7 @@ async def schema(probe: Probe) -> None:
 )
 async def exact(probe: Probe) -> None:
     for name, recording in await _reads(probe):
-        media = probe.contract.operations[name].whole
-        for problem in problems(recording, media.schema if media else None):
-            probe.found(f"{name}: {problem}", recording)
+        check_form(probe, recording, probe.contract.operations[name], f"{name}: ")
 
 
 @check(
@@ -130,7 +125,7 @@ async def unique(probe: Probe) -> None:
 )
 async def some(probe: Probe) -> None:
     for name, recording in await _reads(probe):
-        answer = _json(recording)
+        answer = recording.answer
         lists = [answer] if isinstance(answer, list) else list(part(answer).values())
         if name in _LISTING and [] in lists:
             probe.found(f"{name}: the list is empty", recording)
@@ -153,7 +148,7 @@ async def retrieve(probe: Probe) -> None:
     if recording.status != 200:
         probe.found(f"{names[0]!r}: {probe.told(recording)}", recording)
         return
-    if text(part(_json(recording)).get("id")) != names[0]:
+    if text(part(recording.answer).get("id")) != names[0]:
         probe.found(f"{names[0]!r} is looked up, another is answered", recording)
 
 
@@ -167,22 +162,14 @@ async def retrieve(probe: Probe) -> None:
 )
 async def unknown(probe: Probe) -> None:
     recording = await probe.target.send("GET", _place(probe, _UNKNOWN))
-    error = apis_of(probe.contract.name)[0].error(_json(recording))
     if recording.status != 404:
         probe.found(f"the status is {recording.status}, not 404", recording)
-    elif not error:
+    elif not probe.reason(recording):
         probe.found(f"there is no message: {probe.told(recording)}", recording)
 
 
 def _place(probe: Probe, name: str) -> str:
     return f"{probe.session.mount}/models/{quote(name, safe='')}"
-
-
-def _json(recording: Recording) -> JSON:
-    try:
-        return recording.json
-    except ValueError:
-        return None
 
 
 # Texts as vectors
@@ -209,10 +196,10 @@ def _is_vector(value: JSON) -> bool:
 async def _vectors(probe: Probe, **more: JSON) -> tuple[Recording, list[JSON]]:
     if probe.contract.name == "generate/ollama":
         recording = await _embedded(probe, "embed", {"input": _TEXTS, **more})
-        found = part(_json(recording)).get("embeddings")
+        found = part(recording.answer).get("embeddings")
         return recording, found if isinstance(found, list) else []
     recording = await _embedded(probe, "createEmbedding", {"input": _TEXTS, **more})
-    entries = listed(part(_json(recording)).get("data"))
+    entries = listed(part(recording.answer).get("data"))
     order = [entry.get("index") for entry in entries]
     if order != list(range(len(entries))):
         probe.found(f"the numbers of the vectors are {order}", recording)

@@ -12,7 +12,7 @@ from ..probe import Probe
 from ..recording import Recording
 from ..registry import Skip, Unsupported, check
 from ..verdict import Severity
-from .answers import problems
+from .answers import check_form
 
 _OLLAMA = ("generate/ollama",)
 _UNKNOWN = "no-such-model-c0ffee"
@@ -25,13 +25,6 @@ async def _sent(probe: Probe, operation: str, body: JSON = None) -> Recording:
     return await probe.target.send(described.method, path, body)
 
 
-def _json(recording: Recording) -> JSON:
-    try:
-        return recording.json
-    except ValueError:
-        return None
-
-
 @check(
     "ollama.version",
     "The version is told as numbers",
@@ -42,7 +35,7 @@ def _json(recording: Recording) -> JSON:
 )
 async def version(probe: Probe) -> None:
     recording = await _sent(probe, "version")
-    told = text(part(_json(recording)).get("version"))
+    told = text(part(recording.answer).get("version"))
     if recording.status != 200 or not re.match(r"\d+\.\d+\.\d+", told):
         probe.found(f"it is {told!r}: {probe.told(recording)}", recording)
 
@@ -88,9 +81,7 @@ async def show(probe: Probe) -> None:
     if recording.status != 200:
         probe.found(f"it is not: {probe.told(recording)}", recording)
         return
-    media = probe.session.tolerant.operations["show"].whole
-    for problem in problems(recording, media.schema if media else None):
-        probe.found(problem, recording)
+    check_form(probe, recording, probe.session.tolerant.operations["show"])
 
 
 @check(
@@ -149,7 +140,7 @@ async def _loaded(probe: Probe, operation: str, reason: str, **more: JSON) -> Re
     recording = await _sent(probe, operation, body)
     if recording.status == 404:
         raise Skip(probe.told(recording))
-    answer = part(_json(recording))
+    answer = part(recording.answer)
     if recording.status != 200 or answer.get("done") is not True:
         probe.found(f"{operation}: it is not done: {probe.told(recording)}", recording)
     elif answer.get("done_reason") != reason:
@@ -165,7 +156,8 @@ async def _is_loaded(probe: Probe) -> bool:
     entries = await _listed(probe)
     if not entries or _names(probe) & {text(entry.get("model")) for entry in entries}:
         return True
-    shown = part(_json(await _sent(probe, "show", {"model": probe.model})), "details")
+    recording = await _sent(probe, "show", {"model": probe.model})
+    shown = part(recording.answer, "details")
     return any(part(entry, "details") == shown for entry in entries)
 
 
@@ -174,7 +166,7 @@ async def _listed(probe: Probe) -> list[Mapping[str, JSON]]:
     recording = await _sent(probe, "ps")
     if recording.status != 200:
         raise Unsupported(probe.told(recording))
-    return listed(part(_json(recording)).get("models"))
+    return listed(part(recording.answer).get("models"))
 
 
 def _names(probe: Probe) -> set[str]:

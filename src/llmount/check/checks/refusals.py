@@ -102,17 +102,9 @@ async def _send(probe: Probe, name: str, *, stream: bool = False) -> Recording:
     )
 
 
-def _message(probe: Probe, recording: Recording) -> str | None:
-    """The text of a refusal in the envelope, None without one."""
-    try:
-        return probe.api.error(recording.json)
-    except ValueError:
-        return None
-
-
 def _told_in_answer(probe: Probe, recording: Recording) -> bool:
     """Whether an answer of status 200 is a refusal, which is how geenii tells failures."""
-    return probe.contract.name == "ai/geenii" and bool(_message(probe, recording))
+    return probe.contract.name == "ai/geenii" and bool(probe.reason(recording))
 
 
 Judge: TypeAlias = Callable[[Probe], Awaitable[None]]
@@ -186,7 +178,7 @@ async def _all(probe: Probe, *names: str) -> list[tuple[str, Recording]]:
 )
 async def envelope(probe: Probe) -> None:
     for name, recording in await _all(probe, *_ASKED):
-        if not _message(probe, recording):
+        if not probe.reason(recording):
             probe.found(f"{name}: there is no message: {probe.told(recording)}", recording)
 
 
@@ -200,7 +192,7 @@ async def routing_envelope(probe: Probe) -> None:
     for name, recording in await _all(probe, *_ROUTING):
         status = recording.status or 0
         media = probe.contract.media(status, text=True)
-        if not _message(probe, recording) and media is None:
+        if not probe.reason(recording) and media is None:
             probe.found(f"{name}: there is no message: {probe.told(recording)}", recording)
 
 
@@ -228,7 +220,7 @@ async def success(probe: Probe) -> None:
             recording = await _send(probe, name)
         except Inapplicable:
             continue
-        told = recording.status == 200 and _message(probe, recording)
+        told = recording.status == 200 and probe.reason(recording)
         if told and not _told_in_answer(probe, recording):
             probe.found(f"{name}: {told!r} comes with status 200", recording)
 

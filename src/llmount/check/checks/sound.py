@@ -13,8 +13,8 @@ from ..probe import Probe
 from ..recording import Recording
 from ..registry import Unsupported, check
 from ..verdict import Severity
-from .answers import REFERENCE, problems
-from .made import json_of, made
+from .answers import REFERENCE, check_form
+from .made import made
 
 _SPEAKS: Final = "audioSpeech"
 _LISTEN: Final = ("audioTranscribe", "audioTranslate")
@@ -58,7 +58,7 @@ async def _written(probe: Probe) -> dict[str, Recording]:
 
 def _file(recording: Recording) -> bytes:
     """The file in an answer; nothing where there is none."""
-    for each in listed(part(json_of(recording)).get("output")):
+    for each in listed(part(recording.answer).get("output")):
         try:
             return base64.b64decode(text(each.get("base64")), validate=True)
         except ValueError:
@@ -72,9 +72,7 @@ async def _formed(probe: Probe, contract: Contract) -> None:
     with suppress(Unsupported):
         answers |= await _written(probe)
     for operation, recording in answers.items():
-        media = contract.operations[operation].whole
-        for problem in problems(recording, media.schema if media else None):
-            probe.found(problem, recording)
+        check_form(probe, recording, contract.operations[operation])
 
 
 @check(
@@ -109,7 +107,7 @@ async def exact(probe: Probe) -> None:
 )
 async def recording(probe: Probe) -> None:
     answer = await _spoken(probe)
-    recordings = listed(part(json_of(answer)).get("output"))
+    recordings = listed(part(answer.answer).get("output"))
     if len(recordings) != 1:
         probe.found(f"there are {len(recordings)} recordings, not 1", answer)
     for each in recordings:
@@ -139,5 +137,5 @@ def _plays(coded: str) -> bool:
 )
 async def words(probe: Probe) -> None:
     for operation, answer in (await _written(probe)).items():
-        if not text(part(json_of(answer)).get("output_text")).strip():
+        if not text(part(answer.answer).get("output_text")).strip():
             probe.found(f"{operation} hears nothing in what {_SPEAKS} said", answer)

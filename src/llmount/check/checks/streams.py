@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ...contract import Media, Operation, essence
+from ...contract import Media, Operation
 from ...jsontext import loads
 from ...testing.reading import part, text
 from ...types import JSON
@@ -15,7 +15,7 @@ from ..recording import Recording
 from ..registry import check
 from ..said import Ask
 from ..verdict import Severity
-from .answers import violations
+from .answers import check_type, violations
 
 STREAMED = Ask(stream=True)
 
@@ -31,12 +31,7 @@ _EVENTS = ("chat/*", "ai/geenii")
     source=STANDARD,
 )
 async def media_type(probe: Probe) -> None:
-    recording = await probe.answered(STREAMED)
-    media = _stream(probe.operation)
-    if essence(recording.media_type) != essence(media.name):
-        probe.found(
-            f"the Content-Type is {recording.media_type or 'missing'}, not {media.name}", recording
-        )
+    check_type(probe, await probe.answered(STREAMED), _stream(probe.operation))
 
 
 @check(
