@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..errors import ModelNotFound
 from ..media import Image, ImageBackend, ImagePrompt
 from ..types import Model
-from .several import name_key
+from .several import close_all, name_key
 
 __all__ = ["ImageRoute", "RoutingImageBackend"]
 
@@ -43,6 +43,4 @@ class RoutingImageBackend:
 
     async def aclose(self) -> None:
         """Close every backend that can be closed, once."""
-        for backend in {id(each.backend): each.backend for each in self.routes.values()}.values():
-            if hasattr(backend, "aclose"):
-                await backend.aclose()
+        await close_all(route.backend for route in self.routes.values())

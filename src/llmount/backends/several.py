@@ -6,11 +6,9 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from ..types import Backend
-
 __all__ = ["close_all", "distinct", "name_key", "told"]
 
-B = TypeVar("B", bound=Backend)
+B = TypeVar("B")
 
 
 def name_key(name: str) -> str:
@@ -30,7 +28,7 @@ def told(error: BaseException) -> str:
     return "; ".join(filter(None, map(str.strip, lines)))
 
 
-async def close_all(backends: Iterable[Backend]) -> None:
+async def close_all(backends: Iterable[object]) -> None:
     """Close each backend that can be closed, once."""
     for backend in distinct(backends):
         if hasattr(backend, "aclose"):

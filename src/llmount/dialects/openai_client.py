@@ -12,7 +12,6 @@ from typing import Final
 
 from ..errors import ApiError, BackendError
 from ..framing import framing_of
-from ..jsontext import loads
 from ..types import (
     JSON,
     Event,
@@ -31,6 +30,7 @@ from .upstream import (
     array,
     count,
     cut_off,
+    event_object,
     malformed,
     object_of,
     text_of,
@@ -84,12 +84,7 @@ class Answer:
         if data == _DONE:
             self.done = True
             return []
-        try:
-            chunk = loads(data)
-        except ValueError as fault:
-            raise malformed() from fault
-        if not isinstance(chunk, dict):
-            raise malformed()
+        chunk = event_object(data)
         choices = array(chunk.get("choices"))
         flat = not choices and ("detail" in chunk or isinstance(chunk.get("message"), str))
         failed = chunk.get("object") == "error" or item.get("event") == "error"

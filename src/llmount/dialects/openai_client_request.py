@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping
 from typing import Final
 
 from ..errors import Unsupported
-from ..media import data_url, image_type
 from ..types import (
     JSON,
     AudioPart,
@@ -19,7 +17,7 @@ from ..types import (
     TextPart,
     Tool,
 )
-from .upstream import base64_text, settings_of
+from .upstream import base64_text, file_fields, image_url, settings_of
 
 __all__ = ["EFFORTS", "HOSTED", "SELF_HOSTED", "request"]
 
@@ -181,19 +179,10 @@ def _part(part: Part) -> JSON:
         case TextPart(text):
             return {"type": "text", "text": text}
         case ImagePart():
-            url = part.url or data_url(image_type(part.data or b""), part.data or b"")
-            image = {"url": url, **({"detail": part.detail} if part.detail else {})}
+            image = {"url": image_url(part), **({"detail": part.detail} if part.detail else {})}
             return {"type": "image_url", "image_url": image}
         case AudioPart():
             audio = {"data": base64_text(part.data), "format": part.format}
             return {"type": "input_audio", "input_audio": audio}
         case FilePart():
-            file: dict[str, JSON] = {}
-            if part.file_id is not None:
-                file["file_id"] = part.file_id
-            if part.data is not None:
-                media_type, _ = mimetypes.guess_type(part.filename or "")
-                file["file_data"] = data_url(media_type or "application/pdf", part.data)
-            if part.filename is not None:
-                file["filename"] = part.filename
-            return {"type": "file", "file": file}
+            return {"type": "file", "file": file_fields(part)}

@@ -14,12 +14,11 @@ from typing import Final
 
 from ..errors import ApiError, BackendError
 from ..framing import framing_of
-from ..jsontext import loads
 from ..types import JSON, Event, Finish, FinishReason, Usage
 from .openai_client import OPENAI, WholeBody, error
 from .responses_client_items import WRITES, Output
 from .responses_client_request import request
-from .upstream import array, count, cut_off, malformed, object_of, text_of, timings_of
+from .upstream import array, count, cut_off, event_object, object_of, text_of, timings_of
 
 __all__ = ["RESPONSES", "Answer"]
 
@@ -60,12 +59,7 @@ class Answer:
         data = text_of(item.get("data")).strip()
         if not data or data == "[DONE]":
             return []
-        try:
-            event = loads(data)
-        except ValueError as fault:
-            raise malformed() from fault
-        if not isinstance(event, dict):
-            raise malformed()
+        event = event_object(data)
         kind = text_of(event.get("type"))
         return list(self._event("error" if item.get("event") == "error" else kind, event))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import Unsupported
-from ..media import data_url, image_type
 from ..types import JSON, FilePart, ImagePart, Message, Part, Prompt, TextPart, Tool
 from .openai_client_request import EFFORTS
-from .upstream import settings_of
+from .upstream import file_fields, image_url, settings_of
 
 __all__ = ["request"]
 
@@ -134,17 +132,8 @@ def _part(part: Part, model: str, kind: str) -> JSON:
         case TextPart(text):
             return {"type": kind, "text": text}
         case ImagePart():
-            url = part.url or data_url(image_type(part.data or b""), part.data or b"")
             detail = {"detail": part.detail} if part.detail else {}
-            return {"type": "input_image", "image_url": url, **detail}
+            return {"type": "input_image", "image_url": image_url(part), **detail}
         case FilePart():
-            file: dict[str, JSON] = {"type": "input_file"}
-            if part.file_id is not None:
-                file["file_id"] = part.file_id
-            if part.data is not None:
-                media_type, _ = mimetypes.guess_type(part.filename or "")
-                file["file_data"] = data_url(media_type or "application/pdf", part.data)
-            if part.filename is not None:
-                file["filename"] = part.filename
-            return file
+            return {"type": "input_file", **file_fields(part)}
     raise Unsupported("audio", model=model)

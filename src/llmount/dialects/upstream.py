@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import mimetypes
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
 from ..errors import BackendError
-from ..types import JSON, Sampling, Timings, TokenLogprob
+from ..jsontext import loads
+from ..media import data_url, image_type
+from ..types import JSON, FilePart, ImagePart, Sampling, Timings, TokenLogprob
 
 __all__ = [
     "array",
@@ -23,6 +26,9 @@ __all__ = [
     "call_id",
     "count",
     "cut_off",
+    "event_object",
+    "file_fields",
+    "image_url",
     "malformed",
     "object_of",
     "settings_of",
@@ -51,6 +57,36 @@ def base64_text(data: bytes) -> str:
 
 
 # What is received
+
+
+def image_url(part: ImagePart) -> str:
+    """Where the image is, or an address that holds it."""
+    data = part.data or b""
+    return part.url or data_url(image_type(data), data)
+
+
+def file_fields(part: FilePart) -> dict[str, JSON]:
+    """What OpenAI's APIs are told of a document; one of an unknown kind is taken for a PDF."""
+    file: dict[str, JSON] = {}
+    if part.file_id is not None:
+        file["file_id"] = part.file_id
+    if part.data is not None:
+        media_type, _ = mimetypes.guess_type(part.filename or "")
+        file["file_data"] = data_url(media_type or "application/pdf", part.data)
+    if part.filename is not None:
+        file["filename"] = part.filename
+    return file
+
+
+def event_object(data: str) -> dict[str, JSON]:
+    """The object that the data of a server-sent event is. Raises BackendError for another."""
+    try:
+        value = loads(data)
+    except ValueError as fault:
+        raise malformed() from fault
+    if not isinstance(value, dict):
+        raise malformed()
+    return value
 
 
 def malformed() -> BackendError:
